@@ -1,0 +1,5 @@
+//! The judgement, and nothing else: no I/O, no clock, no Redis. What goes in are facts and settings, what comes out
+//! are verdicts.
+
+pub mod id;
+pub mod policy;

@@ -1,0 +1,3 @@
+//! Backstop brings back the tasks of dead agents.
+
+pub mod core;
