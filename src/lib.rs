@@ -1,3 +1,5 @@
 //! Backstop brings back the tasks of dead agents.
 
 pub mod core;
+pub mod native;
+pub mod store;

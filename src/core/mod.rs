@@ -2,4 +2,5 @@
 //! are verdicts.
 
 pub mod id;
+pub mod observer;
 pub mod policy;

@@ -1,0 +1,103 @@
+#!lua flags=allow-oom
+-- Completes tasks, each at most once, by the token that holds it or held it last.
+-- KEYS    the queue's fixed keys
+-- ARGV    format, then for each task: id, token
+-- RETURNS for each: completed
+--         already    it was completed with this very token
+--         withdrawn  accepted late: it had been given up and not taken since; the replacement is withdrawn
+--         late       refused: another attempt has it, or has completed it
+--         gone       nothing is known of it under this token
+-- GUARD   the record's token is the one shown
+-- REPEAT  the stub carries the token: already
+-- COST    9 µs
+--! include head policy move
+local now = server_time()
+local keep = setting('keep_done')
+local answers, left = {}, {}
+call('ZCARD', pending) call('ZCARD', delayed) call('ZCARD', expiring) call('ZCARD', dead)
+
+-- 2 % wide buckets from 10 ms on: exact counts that merge and that any language's agents feed.
+local function bucket(ms)
+  if ms <= 10 then return 0 end
+  return math.min(820, math.floor(math.log(ms / 10) / 0.01980262729617973))
+end
+local histories = {}
+local function history(kind)
+  if not histories[kind] then
+    local key = base .. 'runs:' .. kind
+    if call('EXISTS', key) == 0 and call('HINCRBY', control, 'types', 1) > 1000 then key = base .. 'runs:_other' end
+    call('HLEN', key)
+    histories[kind] = key
+  end
+  return histories[kind]
+end
+
+-- A late result is the measured proof that a reset was false; each token proves it once.
+local function late(id, token, where, seen)
+  if seen ~= token then
+    count('late')
+    if where == 'record' then
+      call('HSET', task_key(id), 'late', token)
+    else
+      call('SET', base .. 'done:' .. id, where .. ' late:' .. token, 'KEEPTTL')
+    end
+    event(now, 'what', 'late', 'task', id, 'token', token)
+  end
+  return 'late'
+end
+
+local function seq_of(token) return string.match(token, '^%d+%-(%d+)%-') end
+
+local function complete(id, token)
+  local t = call('HMGET', task_key(id), 'token', 'session', 'type', 'taken_at', 'abandonments', 'reason', 'late')
+  if not t[3] then
+    local stub = call('GET', base .. 'done:' .. id)
+    if not stub then return 'gone' end
+    local how, by, seen = string.match(stub, '^(%a+):(%S*)%s?l?a?t?e?:?(%S*)')
+    if how == 'completed' and by == token then return 'already' end
+    if how == 'completed' and seq_of(by) == seq_of(token) then return late(id, token, how .. ':' .. by, seen) end
+    return 'gone'
+  end
+  local abandonments = tonumber(t[5]) or 0
+  if t[1] ~= token then
+    if t[1] and seq_of(t[1]) == seq_of(token) and abandonments > 0 then return late(id, token, 'record', t[7]) end
+    return 'gone'
+  end
+  local runs = history(t[3])
+  local holder = t[2] or ''
+  if holder ~= '' then
+    call('HINCRBY', runs, bucket(now - (tonumber(t[4]) or now)), 1)
+    local set = running_key(holder)
+    if not left[set] then
+      call('ZCARD', set)
+      left[set] = {}
+    end
+    local ids = left[set]
+    ids[#ids + 1] = id
+  else
+    -- A failure was this token's own word; only what others did to it can be withdrawn.
+    local why = t[6] or ''
+    if why == 'failed' then return 'gone' end
+    local reset = string.sub(why, 1, 6) == 'reset:'
+    if not limits_of(t[3]).accept_late then
+      return late(id, token, 'record', t[7])
+    end
+    call('HINCRBY', runs, bucket(now - (tonumber(t[4]) or now)), 1)
+    call('ZREM', pending, id)
+    call('ZREM', delayed, id)
+    call('ZREM', expiring, id)
+    call('ZREM', dead, id)
+    count('withdrawn')
+    if reset then count('false_resets') end
+    event(now, 'what', 'withdrawn', 'task', id, 'token', token, 'was', why)
+  end
+  if abandonments > 0 then count('recovered') end
+  finish(id, 'completed:' .. token, abandonments > 0 and math.max(keep, 86400000) or keep)
+  count('completed')
+  return holder ~= '' and 'completed' or 'withdrawn'
+end
+
+for i = 2, #ARGV, 2 do answers[#answers + 1] = complete(ARGV[i], ARGV[i + 1]) end
+for set, ids in pairs(left) do call('ZREM', set, unpack(ids)) end
+write_counts()
+return answers

@@ -1,0 +1,31 @@
+#!lua flags=allow-oom
+-- Sets aside pending and delayed tasks whose deadline has passed.
+-- KEYS    the queue's fixed keys
+-- ARGV    format, then ids (100 at most)
+-- RETURNS held, or for each: expired | skipped (not so any more)
+-- GUARD   this is the server that was known, no grace is open; the deadline has passed by the server's clock; the task
+--         does not run
+-- REPEAT  skipped
+-- COST    20 µs, and 6 µs a task
+--! include head move evidence
+local now = server_time()
+if held(now) then return { 'held' } end
+call('ZCARD', pending) call('ZCARD', delayed) call('ZCARD', dead)
+local answers, moved = {}, {}
+for i = 2, #ARGV do
+  local id = ARGV[i]
+  local t = call('HMGET', task_key(id), 'type', 'session', 'deadline')
+  local answer = 'skipped'
+  if not t[1] or (t[2] or '') ~= '' then
+    call('ZREM', expiring, id)
+  elseif t[3] and tonumber(t[3]) <= now and (call('ZREM', pending, id) == 1 or call('ZREM', delayed, id) == 1) then
+    bury(id, 'expired', now)
+    count('expired')
+    moved[#moved + 1] = id
+    answer = 'expired'
+  end
+  answers[#answers + 1] = answer
+end
+write_counts()
+if #moved > 0 then event(now, 'what', 'expired', 'why', 'schedule_to_close', 'tasks', table.concat(moved, ' ')) end
+return answers

@@ -1,0 +1,30 @@
+#!lua flags=allow-oom
+-- Deregisters a session that holds nothing.
+-- KEYS    the queue's fixed keys
+-- ARGV    format, session
+-- RETURNS left | holds + {id, token, …} for release
+-- GUARD   the running set is empty; an older session's leaving touches nothing
+-- REPEAT  left
+-- COST    10 µs
+--! include head
+local session = ARGV[2]
+local mine = running_key(session)
+local holds = {}
+for _, id in ipairs(call('ZRANGE', mine, 0, 99)) do
+  local t = call('HMGET', task_key(id), 'token', 'session')
+  if t[1] and t[2] == session then
+    holds[#holds + 1] = id
+    holds[#holds + 1] = t[1]
+  end
+end
+if #holds > 0 then return { 'holds', holds } end
+call('ZCARD', due)
+call('ZREM', agents, session)
+call('ZREM', due, session)
+local key = agent_key(session)
+if call('HGET', key, 'session') == session and call('HGET', key, 'state') ~= 'left' then
+  call('HSET', key, 'state', 'left')
+  call('PEXPIRE', key, 2592000000)
+  event(server_time(), 'what', 'left', 'session', session)
+end
+return { 'left' }

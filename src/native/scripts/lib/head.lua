@@ -1,0 +1,38 @@
+-- The head of every script: names for the queue's fixed keys, the format check, and small helpers.
+local call = redis.call
+local control, pending, delayed, expiring = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local agents, due, dead, policy = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
+local stats, events, lease = KEYS[9], KEYS[10], KEYS[11]
+-- 'backstop:{Q}:', so that every key made from it lies in the queue's slot.
+local base = string.sub(control, 1, -8)
+
+-- A task without a limit has NO_LIMIT + the time of taking as its score in the running set: after all that have one,
+-- oldest first. Whole numbers stay exact in a double up to 9e15.
+local NO_LIMIT = 4e15
+
+local function task_key(id) return base .. 'task:' .. id end
+local function running_key(session) return base .. 'running:' .. session end
+local function agent_key(session) return base .. 'agent:' .. string.match(session, '^[^.]*') end
+
+local function server_time()
+  local t = call('TIME')
+  return t[1] * 1000 + math.floor(t[2] / 1000)
+end
+
+-- Counts are gathered and written once a call. HLEN here raises WRONGTYPE before anything was written.
+local counted = {}
+local function count(what, by) counted[what] = (counted[what] or 0) + (by or 1) end
+local function write_counts()
+  for what, by in pairs(counted) do call('HINCRBY', stats, what, by) end
+end
+
+-- The log is not the truth: a key of the wrong type there must not stop what it tells of.
+local function event(now, ...)
+  redis.pcall('XADD', events, 'MAXLEN', '~', 10000, '*', 'at', now, ...)
+end
+
+local format = call('HGET', control, 'format')
+if format and format ~= ARGV[1] then
+  return redis.error_reply('BACKSTOP_FORMAT the queue has format ' .. format .. ', this program writes ' .. ARGV[1])
+end
+call('HLEN', stats)

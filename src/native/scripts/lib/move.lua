@@ -1,0 +1,25 @@
+-- The ways out of a running set. Each takes a task that the caller has checked.
+
+-- Back to pending at its place, or to delayed. `why` says what brought it there: completions of the old token need it.
+local function requeue(id, seq, deadline, ready_at, why, now)
+  if ready_at > now then call('ZADD', delayed, ready_at, id) else call('ZADD', pending, seq, id) end
+  if deadline then call('ZADD', expiring, deadline, id) end
+  call('HSET', task_key(id), 'session', '', 'reason', why)
+end
+
+-- Set aside, with the reason, for a person.
+local function bury(id, why, now)
+  call('ZADD', dead, now, id)
+  call('ZREM', expiring, id)
+  call('HSET', task_key(id), 'session', '', 'reason', why)
+  count('dead:' .. why)
+end
+
+-- Out of the system. The stub answers repeats and late copies; a task that was ever abandoned keeps it for a day, so
+-- that a late result is known as one.
+local function finish(id, stub, keep)
+  call('DEL', task_key(id), base .. 'payload:' .. id, base .. 'checkpoint:' .. id, base .. 'error:' .. id)
+  call('SET', base .. 'done:' .. id, stub, 'PX', keep)
+end
+
+local function wake() call('PUBLISH', base .. 'wake', '') end

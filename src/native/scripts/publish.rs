@@ -1,0 +1,101 @@
+//! Publishing the policy.
+
+use std::time::Duration;
+
+use super::millis;
+use crate::core::policy::{LateResults, LimitAction, QueuePolicy, StopOnAgent, TaskPolicy};
+use crate::native::Command;
+use crate::store::{Args, Reply, Script, Shape, StoreError};
+
+/// Publishes a queue's policy, whole. Every setting that scripts read stands there, so an agent needs no configuration.
+#[derive(Debug, Clone)]
+pub struct Publish {
+    /// The policy.
+    pub policy: QueuePolicy,
+}
+
+/// A setting and its value as scripts read it.
+pub(crate) fn fields(policy: &QueuePolicy) -> Vec<(String, String)> {
+    let session = &policy.session;
+    let stop = match session.stop_on_agent_after {
+        StopOnAgent::After(long) => millis(long),
+        StopOnAgent::Never => -1,
+    };
+    let settings = [
+        ("_heartbeat_interval", millis(session.heartbeat_interval)),
+        ("_heartbeat_timeout", millis(session.heartbeat_timeout)),
+        ("_lost_after", millis(session.lost_after)),
+        ("_adopt_within", millis(session.adopt_within)),
+        ("_keep_done", millis(policy.keep_done)),
+        ("_stop_on_agent_after", stop),
+    ];
+    let mut fields: Vec<_> =
+        settings.iter().map(|(name, value)| ((*name).to_owned(), value.to_string())).collect();
+    fields.push(("_task".to_owned(), encode(&policy.task)));
+    fields.extend(policy.types.iter().map(|(name, task)| (name.to_string(), encode(task))));
+    fields
+}
+
+/// The limits of a type as `lib/policy.lua` reads them: milliseconds, −1 for none, in this order.
+fn encode(task: &TaskPolicy) -> String {
+    let maybe = |limit: Option<Duration>| limit.map_or(-1, millis);
+    let action = match task.start_to_close.action {
+        LimitAction::Alert => 0,
+        LimitAction::Revoke => 1,
+        LimitAction::Reset => 2,
+    };
+    #[allow(clippy::cast_possible_truncation, reason = "a factor is validated to be at most 1000")]
+    let factor = (task.backoff.factor * 1000.0).round() as i64;
+    let numbers = [
+        maybe(task.start_to_close.limit),
+        action,
+        maybe(task.task_heartbeat_timeout),
+        millis(task.revoke_grace),
+        maybe(task.schedule_to_close),
+        i64::from(task.max_abandonments),
+        i64::from(task.max_failures),
+        millis(task.backoff.first),
+        factor,
+        millis(task.backoff.max),
+        millis(task.release_delay),
+        i64::from(task.late_results == LateResults::AcceptIfUnstarted),
+    ];
+    numbers.map(|n| n.to_string()).join(" ")
+}
+
+impl Command for Publish {
+    type Answer = ();
+
+    fn script(&self) -> &'static Script {
+        script!("publish")
+    }
+
+    fn args(&self, args: &mut Args) {
+        for (field, value) in fields(&self.policy) {
+            args.push(field).push(value);
+        }
+    }
+
+    fn read(&self, shape: &Shape<'_>, reply: Reply) -> Result<(), StoreError> {
+        if shape.text(reply.clone())? == "published" { Ok(()) } else { Err(shape.unknown(&reply)) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Agents that were never given a policy must behave as the program's defaults say.
+    #[test]
+    fn what_holds_before_a_daemon_has_published_are_the_programs_defaults() {
+        let lua = include_str!("lib/policy.lua");
+        for (field, value) in fields(&QueuePolicy::default()) {
+            let expected = if field == "_task" {
+                format!("TASK = '{value}'")
+            } else {
+                format!("{} = {value}", &field[1..])
+            };
+            assert!(lua.contains(&expected), "lib/policy.lua lacks {expected}");
+        }
+    }
+}

@@ -1,0 +1,68 @@
+#!lua flags=allow-oom
+-- Compares the record of each task with the indices, and mends what can only be mended one way.
+-- KEYS    the queue's fixed keys
+-- ARGV    format, repair (0 | 1), session of the running set that the ids come from or '', then ids (100 at most)
+-- RETURNS for each: sound | no_record (its entries are removed) | stray (an entry besides its one place is removed)
+--         | homeless (a record in no index is put back: to its running set, or to pending)
+-- GUARD   a task that stands in its one place is not touched
+-- REPEAT  sound
+-- COST    6 µs a task
+--! include head policy
+local repair, walked = ARGV[2] == '1', ARGV[3]
+local answers, mended = {}, {}
+for _, index in ipairs({ pending, delayed, expiring, dead, due }) do call('ZCARD', index) end
+local now = server_time()
+for i = 4, #ARGV do
+  local id = ARGV[i]
+  local key = task_key(id)
+  local t = call('HMGET', key, 'type', 'session', 'seq', 'deadline', 'limit', 'alive_until', 'taken_at')
+  local in_pending, in_delayed, in_dead = call('ZSCORE', pending, id), call('ZSCORE', delayed, id), call('ZSCORE', dead, id)
+  local holder = t[2] or ''
+  local runs = holder ~= '' and call('ZSCORE', running_key(holder), id)
+  local strays = walked ~= '' and walked ~= holder and call('ZSCORE', running_key(walked), id)
+  local answer = 'sound'
+  -- Where the record says it is; what stands elsewhere is a stray.
+  local wrong = {}
+  local function stray(index, there) if there then wrong[#wrong + 1] = index end end
+  if not t[1] then
+    answer = 'no_record'
+    stray(pending, in_pending) stray(delayed, in_delayed) stray(dead, in_dead)
+    stray(expiring, call('ZSCORE', expiring, id))
+    if walked ~= '' then stray(running_key(walked), call('ZSCORE', running_key(walked), id)) end
+    if #wrong == 0 then answer = 'sound' end
+  else
+    if strays then stray(running_key(walked), true) end
+    if holder ~= '' then
+      stray(pending, in_pending) stray(delayed, in_delayed) stray(dead, in_dead)
+      if not runs then answer = 'homeless' end
+    elseif in_dead then
+      stray(pending, in_pending) stray(delayed, in_delayed)
+    elseif in_pending then
+      stray(delayed, in_delayed)
+    elseif not in_delayed then
+      answer = 'homeless'
+    end
+    if answer == 'sound' and #wrong > 0 then answer = 'stray' end
+  end
+  if repair and answer ~= 'sound' then
+    for _, index in ipairs(wrong) do call('ZREM', index, id) end
+    if answer == 'homeless' and holder ~= '' then
+      local score = earliest(tonumber(t[7]) or now, t[5], t[6], t[4])
+      call('ZADD', running_key(holder), score, id)
+      call('ZADD', due, 'LT', score, holder)
+      -- A session that nobody watches gets its time from now.
+      call('ZADD', agents, 'NX', now, holder)
+    elseif answer == 'homeless' then
+      local seq = t[3] or call('HINCRBY', control, 'seq', 1)
+      call('HSET', key, 'seq', seq)
+      call('ZADD', pending, seq, id)
+      if t[4] then call('ZADD', expiring, t[4], id) end
+    end
+    count('mended:' .. answer)
+    mended[#mended + 1] = id
+  end
+  answers[#answers + 1] = answer
+end
+write_counts()
+if #mended > 0 then event(now, 'what', 'mended', 'tasks', table.concat(mended, ' ')) end
+return answers

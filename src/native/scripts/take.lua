@@ -1,0 +1,107 @@
+#!lua
+-- Exchanges tasks for identity: pops up to n and writes session, token, times and limits, in one transaction.
+-- KEYS    the queue's fixed keys
+-- ARGV    format, session, nonce (16 hex), most tasks (1 to 50), most payload bytes
+-- RETURNS took + rows of {id, token, type, attempt, payload, enqueued at, deadline, abandonments, failures, checkpoint}
+--         empty + ms until the next delayed task (-1: none) | paused | draining | superseded | lost
+-- GUARD   the session is its identity's current one, and in agents; the running set stays within 256
+-- REPEAT  a take whose answer was lost gives tasks that nobody knows: beats show them, the client gives them back
+-- COST    8 µs a task in batches of 10, 27 µs alone
+--! include head policy move
+local session, nonce, most, most_bytes = ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
+local agent = call('HMGET', agent_key(session), 'session', 'draining')
+if agent[1] ~= session then return { 'superseded' } end
+if not call('ZSCORE', agents, session) then return { 'lost' } end
+local state = call('HMGET', control, 'paused', 'draining')
+if (agent[2] or '') ~= '' or (state[2] or '') ~= '' then return { 'draining' } end
+if (state[1] or '') ~= '' then return { 'paused' } end
+local mine = running_key(session)
+local room = 256 - call('ZCARD', mine)
+if room < most then most = room end
+call('ZCARD', due) call('ZCARD', dead) call('ZCARD', expiring)
+local now = server_time()
+
+-- What has become ready gets its number now, at the first time, and keeps it.
+local ready = call('ZRANGEBYSCORE', delayed, '-inf', now, 'LIMIT', 0, 50)
+if #ready > 0 then
+  local add = {}
+  for _, id in ipairs(ready) do
+    local known = call('HMGET', task_key(id), 'type', 'seq')
+    if known[1] then
+      local seq = known[2]
+      if not seq then
+        seq = call('HINCRBY', control, 'seq', 1)
+        call('HSET', task_key(id), 'seq', seq)
+      end
+      add[#add + 1] = seq
+      add[#add + 1] = id
+    else
+      count('skipped:no_record')
+    end
+  end
+  call('ZREM', delayed, unpack(ready))
+  if #add > 0 then call('ZADD', pending, unpack(add)) end
+end
+
+local ids = most > 0 and call('ZRANGE', pending, 0, most - 1) or {}
+if #ids == 0 then
+  write_counts()
+  local next = call('ZRANGE', delayed, 0, 0, 'WITHSCORES')
+  return { 'empty', next[2] and math.max(0, tonumber(next[2]) - now) or -1 }
+end
+local rows, out, scores, timed, bytes, first = {}, {}, {}, {}, 0, nil
+for _, id in ipairs(ids) do
+  local key = task_key(id)
+  local t = call('HMGET', key, 'type', 'attempt', 'seq', 'deadline', 'payload', 'abandonments', 'failures',
+    'enqueued_at', 'reason')
+  local payload = t[5] or (t[1] and call('GET', base .. 'payload:' .. id))
+  if not t[1] then
+    count('skipped:no_record')
+  elseif t[4] and tonumber(t[4]) <= now then
+    bury(id, 'expired', now)
+    count('expired')
+  elseif not payload then
+    bury(id, 'no_payload', now)
+  else
+    bytes = bytes + #payload
+    if bytes > most_bytes and #rows > 0 then break end
+    local limits = limits_of(t[1])
+    local attempt = (tonumber(t[2]) or 0) + 1
+    local token = attempt .. '-' .. t[3] .. '-' .. nonce
+    local record = { 'session', session, 'token', token, 'attempt', attempt, 'taken_at', now }
+    local limit, alive
+    if limits.start_to_close >= 0 then
+      limit = now + limits.start_to_close
+      record[#record + 1] = 'limit'
+      record[#record + 1] = limit
+    end
+    if limits.heartbeat >= 0 then
+      alive = now + limits.heartbeat
+      record[#record + 1] = 'alive_until'
+      record[#record + 1] = alive
+    end
+    if (t[9] or '') ~= '' then
+      record[#record + 1] = 'reason'
+      record[#record + 1] = ''
+      if string.sub(t[9], 1, 6) == 'reset:' then count('reclaimed') end
+    end
+    call('HSET', key, unpack(record))
+    local score = earliest(now, limit, alive, t[4])
+    if not first or score < first then first = score end
+    scores[#scores + 1] = score
+    scores[#scores + 1] = id
+    if t[4] then timed[#timed + 1] = id end
+    local checkpoint = attempt > 1 and call('GET', base .. 'checkpoint:' .. id) or ''
+    rows[#rows + 1] = { id, token, t[1], attempt, payload, t[8], t[4] or '', t[6] or '0', t[7] or '0', checkpoint }
+  end
+  out[#out + 1] = id
+end
+call('ZREM', pending, unpack(out))
+if #rows > 0 then
+  call('ZADD', mine, unpack(scores))
+  call('ZADD', due, 'LT', first, session)
+  if #timed > 0 then call('ZREM', expiring, unpack(timed)) end
+  count('taken', #rows)
+end
+write_counts()
+return { 'took', rows }

@@ -1,0 +1,149 @@
+//! Connections to Redis, and the one runner of scripts.
+//!
+//! The only place that uses the `redis` crate. A call ends in one of three ways, and callers must tell them apart: it
+//! was answered, it was refused ([`Failure::Permanent`], [`Failure::Transient`]), or nobody knows whether it ran
+//! ([`Failure::Unknown`]): a time-out does not undo a script.
+
+mod error;
+mod reply;
+mod script;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+
+pub use error::{Failure, StoreError};
+pub use reply::{Reply, Shape};
+pub use script::{Args, Script};
+
+use crate::core::observer::{NoObserver, Observer};
+
+/// How to connect.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// How long an answer may take before its fate is unknown.
+    pub response_timeout: Duration,
+    /// How long a connection may take to be made.
+    pub connect_timeout: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { response_timeout: Duration::from_secs(3), connect_timeout: Duration::from_secs(2) }
+    }
+}
+
+/// A connection to one Redis, shared by its clones, made when it is first used and again whenever it breaks.
+#[derive(Clone)]
+pub struct Store {
+    manager: ConnectionManager,
+    client: redis::Client,
+    observer: Arc<dyn Observer>,
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // The client holds a password.
+        f.write_str("Store")
+    }
+}
+
+impl Store {
+    /// Prepares a connection; nothing is sent yet, so this works while Redis is away.
+    ///
+    /// # Errors
+    /// [`Failure::Permanent`] if `url` is none that Redis knows.
+    pub fn connect(url: &str, options: &Options) -> Result<Self, StoreError> {
+        #[cfg(feature = "daemon")]
+        {
+            // Without a provider a `rediss://` address panics. An error only says that there is one already.
+            let _ = rustls::crypto::ring::default_provider().install_default();
+        }
+        let wrong = |source| StoreError::from_redis("understand the address of Redis", source);
+        let client = redis::Client::open(url).map_err(wrong)?;
+        // One retry with a short delay: with the server down each call would block for 9.5 s by default, and the
+        // callers' own next tick is the retry.
+        let config = ConnectionManagerConfig::new()
+            .set_number_of_retries(1)
+            .set_min_delay(Duration::from_millis(50))
+            .set_max_delay(Duration::from_millis(500))
+            .set_response_timeout(Some(options.response_timeout))
+            .set_connection_timeout(Some(options.connect_timeout));
+        let manager = ConnectionManager::new_lazy_with_config(client.clone(), config).map_err(wrong)?;
+        Ok(Self { manager, client, observer: Arc::new(NoObserver) })
+    }
+
+    /// The same connection, reporting to `observer`.
+    #[must_use]
+    pub fn observed_by(mut self, observer: Arc<dyn Observer>) -> Self {
+        self.observer = observer;
+        self
+    }
+
+    /// Runs a script on these keys.
+    ///
+    /// # Errors
+    /// [`StoreError`]; only [`Failure::Unknown`] leaves open whether the script ran.
+    pub async fn run(&self, script: &Script, keys: &[String], args: &Args) -> Result<Reply, StoreError> {
+        let started = Instant::now();
+        let mut answer = self.eval("EVALSHA", script.sha(), keys, args).await;
+        if answer.as_ref().is_err_and(is_no_script) {
+            answer = self.eval("EVAL", script.source(), keys, args).await;
+        }
+        self.observer.script(script.name(), started.elapsed(), answer.is_ok());
+        answer.map(Reply::from).map_err(|e| self.failed(&format!("run the script {:?}", script.name()), e))
+    }
+
+    /// Sends one plain command, for reads that need no script.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn command(&self, parts: &[&str]) -> Result<Reply, StoreError> {
+        let mut command = redis::Cmd::new();
+        for part in parts {
+            command.arg(*part);
+        }
+        let answer: Result<redis::Value, _> = command.query_async(&mut self.manager.clone()).await;
+        answer.map(Reply::from).map_err(|e| self.failed(&format!("send {}", parts.first().unwrap_or(&"")), e))
+    }
+
+    /// Listens on a channel; the stream of hints ends when the connection does.
+    ///
+    /// # Errors
+    /// [`StoreError`] if no connection can be made.
+    pub async fn listen(&self, channel: &str) -> Result<redis::aio::PubSub, StoreError> {
+        let failed = |e| self.failed("listen for new work", e);
+        let mut pubsub = self.client.get_async_pubsub().await.map_err(failed)?;
+        pubsub.subscribe(channel).await.map_err(failed)?;
+        Ok(pubsub)
+    }
+
+    async fn eval(
+        &self,
+        how: &str,
+        what: &str,
+        keys: &[String],
+        args: &Args,
+    ) -> Result<redis::Value, redis::RedisError> {
+        let mut command = redis::cmd(how);
+        command.arg(what).arg(keys.len());
+        for key in keys {
+            command.arg(key);
+        }
+        for arg in args.iter() {
+            command.arg(arg);
+        }
+        command.query_async(&mut self.manager.clone()).await
+    }
+
+    fn failed(&self, doing: &str, source: redis::RedisError) -> StoreError {
+        let error = StoreError::from_redis(doing, source);
+        self.observer.redis_error(error.failure().as_str());
+        error
+    }
+}
+
+fn is_no_script(error: &redis::RedisError) -> bool {
+    error.kind() == redis::ErrorKind::Server(redis::ServerErrorKind::NoScript)
+}
