@@ -4,6 +4,7 @@
 //! was answered, it was refused ([`Failure::Permanent`], [`Failure::Transient`]), or nobody knows whether it ran
 //! ([`Failure::Unknown`]): a time-out does not undo a script.
 
+pub mod engine;
 mod error;
 mod reply;
 mod script;

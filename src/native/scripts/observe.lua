@@ -7,7 +7,8 @@
 --         then what stayed where it is so far in this pass: silent sessions, tasks of the first of them, overdue sessions,
 --         tasks of the first of them, expired pending tasks
 -- RETURNS standby + the holder (another replica sweeps), or
---         page, now ms, grace until ms, {sessions, silent, suspect, pending, delayed, dead, paused, uptime s, known (0|1)},
+--         page, now ms, grace until ms, {sessions, silent, suspect, pending, delayed, dead, paused, uptime s, known (0|1),
+--         tasks of the suspects (of 50 of them)},
 --         silent and overdue, each {session, beat ms, running, current (0|1), beats, state, {id, {facts}, …}, …},
 --         expired {id, deadline, …}, more (0|1)
 --         facts: token, type, taken_at, deadline, abandonments, cancelled; of overdue ones also limit, revoked_at,
@@ -112,7 +113,12 @@ if room > 0 then
   expired = ids
 end
 
+local suspects = 0
+for _, session in ipairs(call('ZRANGEBYSCORE', agents, '(' .. before, now - suspect_after, 'LIMIT', 0, 50)) do
+  suspects = suspects + call('ZCARD', running_key(session))
+end
 local counts = { call('ZCARD', agents), call('ZCOUNT', agents, '-inf', before),
   call('ZCOUNT', agents, '(' .. before, string.format('%.0f', now - suspect_after)), call('ZCARD', pending),
-  call('ZCARD', delayed), call('ZCARD', dead), (state[3] or '') ~= '' and 1 or 0, uptime, known and 1 or 0 }
+  call('ZCARD', delayed), call('ZCARD', dead), (state[3] or '') ~= '' and 1 or 0, uptime, known and 1 or 0,
+  suspects }
 return { 'page', now, until_ms, counts, silent, overdue, expired, more }

@@ -103,6 +103,8 @@ pub struct Figures {
     pub uptime: Duration,
     /// Whether this is the server that was known before this page.
     pub known_server: bool,
+    /// What suspects run; of 50 of them, if there are more.
+    pub suspect_running: u64,
 }
 
 /// One page.
@@ -190,7 +192,8 @@ fn count(shape: &Shape<'_>, reply: Reply) -> Result<u64, StoreError> {
 }
 
 fn read_figures(shape: &Shape<'_>, reply: Reply) -> Result<Figures, StoreError> {
-    let [sessions, silent, suspect, pending, delayed, dead, paused, uptime, known] = shape.array(reply)?;
+    let [sessions, silent, suspect, pending, delayed, dead, paused, uptime, known, suspects] =
+        shape.array(reply)?;
     Ok(Figures {
         sessions: count(shape, sessions)?,
         silent: count(shape, silent)?,
@@ -201,6 +204,7 @@ fn read_figures(shape: &Shape<'_>, reply: Reply) -> Result<Figures, StoreError> 
         paused: shape.int(paused)? == 1,
         uptime: Duration::from_secs(count(shape, uptime)?),
         known_server: shape.int(known)? == 1,
+        suspect_running: count(shape, suspects)?,
     })
 }
 
