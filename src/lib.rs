@@ -1,3 +1,5 @@
 //! Backstop brings back the tasks of dead agents.
 
+#[cfg(feature = "daemon")]
+pub mod config;
 pub mod core;
