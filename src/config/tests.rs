@@ -127,7 +127,9 @@ fn a_queue_inherits_from_the_defaults_and_a_type_from_its_queue() {
 #[test]
 fn a_cron_expression_of_five_fields_means_the_full_minute() {
     assert_eq!(valid("cron.toml").sweep.schedule, Schedule::Cron("0 */5 * * * *".into()));
-    assert_eq!(valid("cron-with-seconds.toml").sweep.schedule, Schedule::Cron("30 */5 * * * *".into()));
+    let with_seconds = valid("cron-with-seconds.toml").sweep;
+    assert_eq!(with_seconds.schedule, Schedule::Cron("30 */5 * * * *".into()));
+    assert_eq!(with_seconds.lease, SECOND, "there is no interval that it could be shorter than");
 }
 
 #[test]
