@@ -14,7 +14,8 @@ use crate::core::id::QueueName;
 use crate::core::policy::{LateResults, LimitAction, Mode, StopOnAgent};
 
 /// Longer is a mistake in the unit; and sums of a few such durations still fit into every clock and every script.
-const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+/// The length of a year is humantime's, or "10years" would be refused.
+const LONGEST: Duration = Duration::from_secs(10 * 31_557_600);
 
 /// Something that can be read from one value of the file.
 pub(super) trait Value: Sized {
