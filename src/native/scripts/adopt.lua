@@ -25,7 +25,7 @@ end
 local function adopt(id, token)
   if not current then return { 'lost' } end
   local t = read_task(id)
-  if not t.type or t.session == '' then return { 'not_yours' } end
+  if not t.type or not runs(t.session) then return { 'not_yours' } end
   if t.session == session and string.sub(t.token, -#nonce - 1) == '-' .. nonce then return row(id, t.token) end
   if t.token ~= token or t.session == session or agent_key(t.session) ~= identity then return { 'not_yours' } end
   local old = running_key(t.session)
@@ -45,8 +45,8 @@ local function adopt(id, token)
   local limits = limits_of(t.type)
   local limit = limits.start_to_close >= 0 and now + limits.start_to_close or nil
   local alive = limits.heartbeat >= 0 and now + limits.heartbeat or nil
-  call('HDEL', task_key(id), 'revoked_at', 'limit', 'alive_until')
-  call('HSET', task_key(id), 'session', session, 'token', fresh, 'attempt', attempt, 'taken_at', now, 'reason', '',
+  call('HDEL', task_key(id), 'revoked_at', 'reason', 'limit', 'alive_until')
+  call('HSET', task_key(id), 'session', session, 'token', fresh, 'attempt', attempt, 'taken_at', now,
     'abandonments', (tonumber(t.abandonments) or 0) + 1)
   if limit then call('HSET', task_key(id), 'limit', limit) end
   if alive then call('HSET', task_key(id), 'alive_until', alive) end

@@ -1,100 +1,98 @@
 #!lua flags=allow-oom
--- Carries out up to 50 verdicts about the tasks of one session, each re-checked here.
+-- Carries out one kind of verdict on up to 100 tasks of one session, each re-checked here.
 -- KEYS    the queue's fixed keys
--- ARGV    format, session, the heartbeat that was seen (ms; '': the verdicts are about the tasks' own limits),
---         cause, delay before a reset task is ready ms, then for each verdict: id, token,
---         action (reset | dead_letter | expire | discard | revoke | alert), revoke grace ms
--- RETURNS held, or for each: reset | dead | expired | discarded | revoked | alerted | skipped (not so any more)
+-- ARGV    format, session, the heartbeat that was seen (ms; '': the verdicts are about the tasks' own limits), cause,
+--         action (reset | dead_letter | expire | discard | revoke | alert), abandonments that were seen (the same for
+--         all), over how long reset tasks become ready ms, revoke grace ms, then for each: id, the token that was seen
+-- RETURNS held, or done + numbers of those that were skipped (not so any more), from 1
 -- GUARD   this is the server that was known, no grace is open; the session is still as silent, or the task's own limit
---         has still passed; the task still runs under the same session and token
--- REPEAT  skipped
--- COST    20 µs, and 4.5 µs a task
+--         has still passed; the task still runs under the same session and token (which fixes its abandonments)
+-- REPEAT  skips all
+-- COST    25 µs, and 4 µs a task
 --! include head policy move charge evidence
-local session, seen, cause, delay = ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
+local session, seen, cause, action = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+local abandonments, delay, grace = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
 local now = server_time()
 if held(now) then return { 'held' } end
 local by_silence = seen ~= ''
 local silent = by_silence and still_silent(session, seen)
 local mine = running_key(session)
 for _, index in ipairs({ pending, delayed, expiring, dead, due, mine }) do call('ZCARD', index) end
+local n = (#ARGV - 8) / 2
 
-local answers, out, back, later, ends, moved = {}, {}, {}, {}, {}, {}
-local resets = 0
-
--- Tasks that come back together are spread over the delay.
-local n = (#ARGV - 5) / 4
-local function ready_at(i) return delay > 0 and now + math.floor(delay * i / n) or 0 end
-
-local function alive(id, token, action, grace)
-  local t = call('HMGET', task_key(id), 'token', 'session', 'limit', 'deadline', 'alive_until', 'revoked_at', 'taken_at')
-  if t[1] ~= token or t[2] ~= session then return 'skipped' end
-  -- Re-read: its place in the running set is the earliest of its limits.
+-- Whether the evidence still stands, apart from the token.
+local function evident(id)
+  if by_silence then return silent end
   local score = call('ZSCORE', mine, id)
-  if not score or tonumber(score) > now then return 'skipped' end
-  if action == 'revoke' then
-    if t[6] then return 'skipped' end
-    call('HSET', task_key(id), 'revoked_at', now, 'reason', 'revoked:' .. cause)
-    call('ZADD', mine, now + grace, id)
-    count('revoked:' .. cause)
-    return 'revoked'
-  elseif action == 'alert' then
-    -- Said once: from here on its other limits count, then its age alone.
-    call('HDEL', task_key(id), 'limit')
-    call('HSET', task_key(id), 'alerted', t[3] or now)
-    call('ZADD', mine, earliest(tonumber(t[7]) or now, t[4], t[5]), id)
-    count('alerted:' .. cause)
-    return 'alerted'
-  end
+  return score and tonumber(score) <= now
 end
 
-for i = 1, n do
-  local at = 2 + i * 4
-  local id, token, action, grace = ARGV[at], ARGV[at + 1], ARGV[at + 2], tonumber(ARGV[at + 3])
-  local answer = 'skipped'
-  if action == 'revoke' or action == 'alert' then
-    if not by_silence then answer = alive(id, token, action, grace) end
+local out, back, later = {}, {}, {}
+-- Each of these answers true if it did it.
+local carry_out = {}
+
+-- The common one: one read and one write a task, the rest in the page's own batches.
+function carry_out.reset(id, token, i)
+  local t = call('HMGET', task_key(id), 'session', 'token', 'seq')
+  if t[1] ~= session or t[2] ~= token or not evident(id) then return end
+  call('HSET', task_key(id), 'session', '!reset:' .. cause, 'abandonments', abandonments + 1)
+  out[#out + 1] = id
+  if delay > 0 then
+    -- Tasks that come back together are spread.
+    later[#later + 1] = now + math.floor(delay * i / n) + 1
+    later[#later + 1] = id
   else
-    local t = call('HMGET', task_key(id), 'token', 'session', 'seq', 'abandonments', 'deadline', 'revoked_at')
-    local still = silent
-    if not by_silence then
-      local score = call('ZSCORE', mine, id)
-      still = score and tonumber(score) <= now
-    end
-    if still and t[1] == token and t[2] == session then
-      out[#out + 1] = id
-      if action == 'reset' then
-        -- The common one, written with the page's own batches.
-        call('HSET', task_key(id), 'session', '', 'reason', 'reset:' .. cause, 'abandonments', (tonumber(t[4]) or 0) + 1)
-        local ready = ready_at(i)
-        local list = ready > now and later or back
-        list[#list + 1] = ready > now and ready or t[3]
-        list[#list + 1] = id
-        if t[5] then
-          ends[#ends + 1] = t[5]
-          ends[#ends + 1] = id
-        end
-        resets = resets + 1
-        answer = 'reset'
-      else
-        answer = give_up(id, { token = token, seq = t[3], abandonments = t[4], deadline = t[5] }, cause, action, now, now)
-      end
-      if t[6] and answer ~= 'discarded' then call('HDEL', task_key(id), 'revoked_at') end
-    end
+    back[#back + 1] = t[3]
+    back[#back + 1] = id
   end
-  if answer ~= 'skipped' then moved[#moved + 1] = id end
-  answers[i] = answer
+  return true
 end
-if #out > 0 then call('ZREM', mine, unpack(out)) end
-if #back > 0 then call('ZADD', pending, unpack(back)) end
-if #later > 0 then call('ZADD', delayed, unpack(later)) end
-if #ends > 0 then call('ZADD', expiring, unpack(ends)) end
-if resets > 0 then
-  count('reset:' .. cause, resets)
-  count('abandoned:' .. cause, resets)
-  wake()
+
+local function give_up_on(id, token)
+  local t = call('HMGET', task_key(id), 'session', 'token', 'seq', 'deadline')
+  if t[1] ~= session or t[2] ~= token or not evident(id) then return end
+  give_up(id, { token = token, seq = t[3], abandonments = abandonments, deadline = t[4] }, cause, action, now, now)
+  out[#out + 1] = id
+  return true
 end
-write_counts()
+carry_out.dead_letter, carry_out.expire, carry_out.discard = give_up_on, give_up_on, give_up_on
+
+function carry_out.revoke(id, token)
+  local t = call('HMGET', task_key(id), 'session', 'token', 'revoked_at')
+  if t[1] ~= session or t[2] ~= token or t[3] or not evident(id) then return end
+  call('HSET', task_key(id), 'revoked_at', now, 'reason', 'revoked:' .. cause)
+  call('ZADD', mine, now + grace, id)
+  return true
+end
+
+-- Said once: from here on its other limits count, then its age alone.
+function carry_out.alert(id, token)
+  local t = call('HMGET', task_key(id), 'session', 'token', 'limit', 'taken_at', 'deadline', 'alive_until')
+  if t[1] ~= session or t[2] ~= token or not evident(id) then return end
+  call('HDEL', task_key(id), 'limit')
+  call('HSET', task_key(id), 'alerted', t[3] or now)
+  call('ZADD', mine, earliest(tonumber(t[4]) or now, t[5], t[6]), id)
+  return true
+end
+
+local skipped, moved = {}, {}
+local act = carry_out[action]
+for i = 1, n do
+  local id = ARGV[7 + i * 2]
+  if act(id, ARGV[8 + i * 2], i) then moved[#moved + 1] = id else skipped[#skipped + 1] = i end
+end
 if #moved > 0 then
-  event(now, 'what', 'applied', 'why', cause, 'session', session, 'seen', seen, 'tasks', table.concat(moved, ' '))
+  if #out > 0 then call('ZREM', mine, unpack(out)) end
+  if #back > 0 then call('ZADD', pending, unpack(back)) end
+  if #later > 0 then call('ZADD', delayed, unpack(later)) end
+  if action == 'reset' then
+    count('reset:' .. cause, #moved)
+    count('abandoned:' .. cause, #moved)
+    wake()
+  elseif action == 'revoke' or action == 'alert' then
+    count(action .. ':' .. cause, #moved)
+  end
+  write_counts()
+  event(now, 'what', action, 'why', cause, 'session', session, 'seen', seen, 'tasks', table.concat(moved, ' '))
 end
-return answers
+return { 'done', skipped }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::millis;
+use super::{millis, push_pairs};
 use crate::native::Command;
 use crate::store::{Args, Reply, Script, Shape, StoreError};
 
@@ -38,61 +38,34 @@ impl Do {
     }
 }
 
-words!(
-    /// What was done with a task.
-    Applied {
-        /// Back to pending, or to delayed.
-        Reset = "reset",
-        /// A dead letter.
-        Dead = "dead",
-        /// A dead letter, for its deadline.
-        Expired = "expired",
-        /// Out of the system.
-        Discarded = "discarded",
-        /// Its agent will be told to stop.
-        Revoked = "revoked",
-        /// Counted.
-        Alerted = "alerted",
-        /// Nothing: it isn't so any more.
-        Skipped = "skipped",
-    }
-);
-
-/// One verdict.
+/// Carries out one kind of verdict on up to 100 tasks of one session, for one cause.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Verdict {
-    /// The task.
-    pub id: String,
-    /// The token that was seen.
-    pub token: String,
-    /// What is to be done.
-    pub action: Do,
-    /// What a revoked task's agent is given to stop.
-    pub revoke_grace: Duration,
-}
-
-/// Carries out up to 50 verdicts about one session's tasks, for one cause.
-#[derive(Debug, Clone)]
 pub struct Apply {
-    /// Who held the tasks.
+    /// Who holds the tasks.
     pub session: String,
     /// The heartbeat that was seen, ms; `None`: the tasks' own limits have passed.
     pub seen_beat_ms: Option<i64>,
     /// Why: one of the closed set of causes.
     pub cause: &'static str,
+    /// What is to be done.
+    pub action: Do,
+    /// The abandonments that were seen, the same for all.
+    pub abandonments: u32,
     /// Over how long reset tasks become ready; zero: at once.
     pub delay: Duration,
-    /// The verdicts.
-    pub verdicts: Vec<Verdict>,
+    /// What a revoked task's agent is given to stop.
+    pub revoke_grace: Duration,
+    /// Id and the token that was seen.
+    pub pairs: Vec<(String, String)>,
 }
 
 /// What `apply` answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ApplyAnswer {
-    /// Nothing: another server answers than the one that was known, or a grace stands open.
+    /// Nothing was done: another server answers than the one that was known, or a grace stands open.
     Held,
-    /// What was done, in the order of the verdicts.
-    Done(Vec<Applied>),
+    /// For each pair, in order, whether it was done; the others aren't so any more.
+    Done(Vec<bool>),
 }
 
 impl Command for Apply {
@@ -108,20 +81,26 @@ impl Command for Apply {
             Some(beat) => args.int(beat),
             None => args.push(""),
         };
-        args.push(self.cause).int(millis(self.delay));
-        for verdict in &self.verdicts {
-            args.push(&verdict.id).push(&verdict.token).push(verdict.action.as_str());
-            args.int(millis(verdict.revoke_grace));
-        }
+        args.push(self.cause).push(self.action.as_str()).int(self.abandonments);
+        args.int(millis(self.delay)).int(millis(self.revoke_grace));
+        push_pairs(args, &self.pairs);
     }
 
     fn read(&self, shape: &Shape<'_>, reply: Reply) -> Result<ApplyAnswer, StoreError> {
-        let items = shape.list(reply)?;
-        if items == [Reply::Bytes(b"held".to_vec())] {
-            return Ok(ApplyAnswer::Held);
+        let whole = reply.clone();
+        let mut items = shape.list(reply)?.into_iter();
+        let word = shape.text(items.next().unwrap_or(Reply::Nil))?;
+        match (word.as_str(), items.next()) {
+            ("held", None) => Ok(ApplyAnswer::Held),
+            ("done", Some(skipped)) => {
+                let mut done = vec![true; self.pairs.len()];
+                for number in shape.list(skipped)? {
+                    let index = usize::try_from(shape.int(number)?).unwrap_or(0).wrapping_sub(1);
+                    *done.get_mut(index).ok_or_else(|| shape.unknown(&whole))? = false;
+                }
+                Ok(ApplyAnswer::Done(done))
+            }
+            _ => Err(shape.unknown(&whole)),
         }
-        Ok(ApplyAnswer::Done(
-            items.into_iter().map(|word| Applied::read(shape, word)).collect::<Result<_, _>>()?,
-        ))
     }
 }

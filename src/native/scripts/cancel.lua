@@ -12,14 +12,14 @@ local t = call('HMGET', task_key(id), 'type', 'token', 'session', 'enqueued_at',
 if not t[1] then return 'gone' end
 local now = server_time()
 local answer
-if (t[3] or '') ~= '' then
+if runs(t[3]) then
   if t[2] ~= seen then return 'changed' end
   local set = running_key(t[3])
-  local stop_by = now + limits_of(t[1]).revoke_grace
   call('ZCARD', set) call('ZCARD', due)
   call('HSET', task_key(id), 'cancelled', 1, 'revoked_at', t[5] or now, 'reason', 'revoked:cancelled')
-  call('ZADD', set, 'XX', 'LT', stop_by, id)
-  call('ZADD', due, 'LT', stop_by, t[3])
+  -- Due at once, so that the sweeper reads its record: whatever isn't due is neither cancelled nor past a limit.
+  call('ZADD', set, 'XX', now, id)
+  call('ZADD', due, 'LT', now, t[3])
   answer = 'revoked'
 else
   if call('ZSCORE', dead, id) then return 'dead' end
@@ -27,7 +27,6 @@ else
   call('ZCARD', pending) call('ZCARD', delayed) call('ZCARD', expiring)
   call('ZREM', pending, id)
   call('ZREM', delayed, id)
-  call('ZREM', expiring, id)
   finish(id, 'discarded:' .. (t[2] or ''), setting('keep_done'))
   count('discarded')
   write_counts()

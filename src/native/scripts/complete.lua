@@ -49,7 +49,7 @@ end
 local function seq_of(token) return string.match(token, '^%d+%-(%d+)%-') end
 
 local function complete(id, token)
-  local t = call('HMGET', task_key(id), 'token', 'session', 'type', 'taken_at', 'abandonments', 'reason', 'late')
+  local t = call('HMGET', task_key(id), 'token', 'session', 'type', 'taken_at', 'abandonments', 'late')
   if not t[3] then
     local stub = call('GET', base .. 'done:' .. id)
     if not stub then return 'gone' end
@@ -60,13 +60,13 @@ local function complete(id, token)
   end
   local abandonments = tonumber(t[5]) or 0
   if t[1] ~= token then
-    if t[1] and seq_of(t[1]) == seq_of(token) and abandonments > 0 then return late(id, token, 'record', t[7]) end
+    if t[1] and seq_of(t[1]) == seq_of(token) and abandonments > 0 then return late(id, token, 'record', t[6]) end
     return 'gone'
   end
-  local runs = history(t[3])
-  local holder = t[2] or ''
-  if holder ~= '' then
-    call('HINCRBY', runs, bucket(now - (tonumber(t[4]) or now)), 1)
+  local past = history(t[3])
+  local holder = t[2]
+  if runs(holder) then
+    call('HINCRBY', past, bucket(now - (tonumber(t[4]) or now)), 1)
     local set = running_key(holder)
     if not left[set] then
       call('ZCARD', set)
@@ -76,25 +76,21 @@ local function complete(id, token)
     ids[#ids + 1] = id
   else
     -- A failure was this token's own word; only what others did to it can be withdrawn.
-    local why = t[6] or ''
+    local why = string.sub(holder or '', 2)
     if why == 'failed' then return 'gone' end
-    local reset = string.sub(why, 1, 6) == 'reset:'
-    if not limits_of(t[3]).accept_late then
-      return late(id, token, 'record', t[7])
-    end
-    call('HINCRBY', runs, bucket(now - (tonumber(t[4]) or now)), 1)
+    if not limits_of(t[3]).accept_late then return late(id, token, 'record', t[6]) end
+    call('HINCRBY', past, bucket(now - (tonumber(t[4]) or now)), 1)
     call('ZREM', pending, id)
     call('ZREM', delayed, id)
-    call('ZREM', expiring, id)
     call('ZREM', dead, id)
     count('withdrawn')
-    if reset then count('false_resets') end
+    if string.sub(why, 1, 6) == 'reset:' or why == 'poison' then count('false_resets') end
     event(now, 'what', 'withdrawn', 'task', id, 'token', token, 'was', why)
   end
   if abandonments > 0 then count('recovered') end
   finish(id, 'completed:' .. token, abandonments > 0 and math.max(keep, 86400000) or keep)
   count('completed')
-  return holder ~= '' and 'completed' or 'withdrawn'
+  return runs(holder) and 'completed' or 'withdrawn'
 end
 
 for i = 2, #ARGV, 2 do answers[#answers + 1] = complete(ARGV[i], ARGV[i + 1]) end

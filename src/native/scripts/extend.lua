@@ -11,13 +11,13 @@ local id, token, limit = ARGV[2], ARGV[3], tonumber(ARGV[4])
 local key = task_key(id)
 local t = call('HMGET', key, 'token', 'session', 'taken_at', 'deadline', 'alive_until', 'cancelled', 'reason')
 if not t[1] then return 'gone' end
-if t[1] ~= token or (t[2] or '') == '' or t[6] then return 'changed' end
+if t[1] ~= token or not runs(t[2]) or t[6] then return 'changed' end
 local now = server_time()
 if limit <= now then return 'past' end
 local set = running_key(t[2])
 call('ZCARD', set) call('ZCARD', due)
-call('HDEL', key, 'revoked_at', 'alerted')
-call('HSET', key, 'limit', limit, 'reason', '')
+call('HDEL', key, 'revoked_at', 'alerted', 'reason')
+call('HSET', key, 'limit', limit)
 -- A deadline or a silence that has passed would only order it to stop again.
 local alive = t[5]
 if alive and tonumber(alive) < limit then
@@ -28,6 +28,7 @@ local deadline = t[4]
 if deadline and tonumber(deadline) < limit then
   deadline = limit
   call('HSET', key, 'deadline', limit)
+  call('ZADD', expiring, limit, id)
 end
 local score = earliest(tonumber(t[3]) or now, limit, alive, deadline)
 call('ZADD', set, 'XX', score, id)

@@ -10,7 +10,7 @@
 local id, token, text, jitter, final = ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5]), ARGV[6] == '1'
 local t = read_task(id)
 if not t.type then return { 'gone' } end
-if t.token ~= token or t.session == '' then return { 'late' } end
+if t.token ~= token or not runs(t.session) then return { 'late' } end
 local now = server_time()
 local set, key = running_key(t.session), task_key(id)
 for _, index in ipairs({ set, pending, delayed, expiring, dead }) do call('ZCARD', index) end
@@ -24,7 +24,7 @@ if t.cancelled then
   answer = { 'discarded' }
 else
   call('HSET', key, 'failures', failures)
-  call('HDEL', key, 'revoked_at')
+  call('HDEL', key, 'revoked_at', 'reason')
   call('SET', base .. 'error:' .. id, text)
   if final or failures > limits.max_failures then
     bury(id, 'failed', now)

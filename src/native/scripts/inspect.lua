@@ -13,10 +13,10 @@ local id = ARGV[2]
 local key = task_key(id)
 local fields = call('HGETALL', key)
 if #fields == 0 then return { 'gone', call('GET', base .. 'done:' .. id) or '' } end
-local session = call('HGET', key, 'session') or ''
+local session = call('HGET', key, 'session')
 local agent = { '', '', '', '' }
 local running = ''
-if session ~= '' then
+if runs(session) then
   local a = call('HMGET', agent_key(session), 'session', 'state', 'host', 'pid')
   local current = a[1] == session
   agent = { call('ZSCORE', agents, session) or '', current and a[2] or 'superseded', current and a[3] or '',

@@ -11,7 +11,7 @@
 --         tasks of the suspects (of 50 of them)},
 --         silent and overdue, each {session, beat ms, running, current (0|1), beats, state, {id, {facts}, …}, …},
 --         expired {id, deadline, …}, more (0|1)
---         facts: token, type, taken_at, deadline, abandonments, cancelled; of overdue ones also limit, revoked_at,
+--         facts: token, type, abandonments; of due tasks also taken_at, deadline, cancelled, limit, revoked_at,
 --         alive_until. A record that is gone has none
 -- GUARD   writes only what can't lose anything: lease, run id with its grace, heartbeats from the future, raised `due`
 -- REPEAT  the same page
@@ -48,15 +48,23 @@ end
 local room, more = most, 0
 local listed = {}
 
--- A session's tasks are a list of its own, cut where the page is full.
-local function entry(session, ids, ...)
+-- A session's tasks are a list of its own, cut where the page is full. `ids` come with their scores: what isn't due yet
+-- is neither cancelled nor past a limit, and of that only what a verdict by silence needs is read.
+local function entry(session, ids)
   local tasks = {}
-  for _, id in ipairs(ids) do
-    tasks[#tasks + 1] = id
-    tasks[#tasks + 1] = call('HMGET', task_key(id), 'token', 'type', 'taken_at', 'deadline', 'abandonments', 'cancelled',
-      ...)
+  for i = 1, #ids, 2 do
+    tasks[#tasks + 1] = ids[i]
+    if tonumber(ids[i + 1]) > now then
+      -- A first attempt was never abandoned; looking for a field that isn't there costs more than the others.
+      local facts = call('HMGET', task_key(ids[i]), 'token', 'type')
+      if facts[1] and string.sub(facts[1], 1, 2) ~= '1-' then facts[3] = call('HGET', task_key(ids[i]), 'abandonments') end
+      tasks[#tasks + 1] = facts
+    else
+      tasks[#tasks + 1] = call('HMGET', task_key(ids[i]), 'token', 'type', 'abandonments', 'taken_at', 'deadline',
+        'cancelled', 'limit', 'revoked_at', 'alive_until')
+    end
   end
-  room = room - #ids
+  room = room - #ids / 2
   local a = call('HMGET', agent_key(session), 'session', 'beat', 'state')
   local current = a[1] == session
   return { session, call('ZSCORE', agents, session) or '', call('ZCARD', running_key(session)), current and 1 or 0,
@@ -72,8 +80,8 @@ for i, session in ipairs(names) do
     break
   end
   local from = i == 1 and skip_tasks or 0
-  local ids = call('ZRANGE', running_key(session), from, from + room - 1)
-  if from + #ids < call('ZCARD', running_key(session)) then more = 1 end
+  local ids = call('ZRANGE', running_key(session), from, from + room - 1, 'WITHSCORES')
+  if from + #ids / 2 < call('ZCARD', running_key(session)) then more = 1 end
   silent[#silent + 1] = entry(session, ids)
   listed[session] = true
 end
@@ -97,9 +105,9 @@ for i, session in ipairs(names) do
     -- A silent one's tasks are judged by its silence.
     if not listed[session] and not (beat and tonumber(beat) <= now - cutoff) then
       local from = seen == 1 and skip_due_tasks or 0
-      local ids = call('ZRANGEBYSCORE', running_key(session), '-inf', now, 'LIMIT', from, room)
-      if #ids == room then more = 1 end
-      overdue[#overdue + 1] = entry(session, ids, 'limit', 'revoked_at', 'alive_until')
+      local ids = call('ZRANGEBYSCORE', running_key(session), '-inf', now, 'WITHSCORES', 'LIMIT', from, room)
+      if #ids / 2 == room then more = 1 end
+      overdue[#overdue + 1] = entry(session, ids)
     else
       overdue[#overdue + 1] = { session, beat or '', 0, 0, '', '', {} }
     end

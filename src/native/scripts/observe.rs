@@ -47,7 +47,8 @@ pub struct SeenTask {
     pub token: String,
     /// Its type.
     pub task_type: String,
-    /// When it was taken, ms, server clock.
+    /// When it was taken, ms, server clock. This and what follows is read for tasks only whose own time has come: no
+    /// other task is cancelled or past a limit.
     pub taken_at_ms: Option<i64>,
     /// When nobody wants its result any more.
     pub deadline_ms: Option<i64>,
@@ -55,11 +56,11 @@ pub struct SeenTask {
     pub abandonments: u32,
     /// Whether a person cancelled it.
     pub cancelled: bool,
-    /// When it will have run too long; read for overdue tasks only.
+    /// When it will have run too long.
     pub limit_ms: Option<i64>,
-    /// When its agent was told to stop; read for overdue tasks only.
+    /// When its agent was told to stop.
     pub revoked_at_ms: Option<i64>,
-    /// By when it must show life itself; read for overdue tasks only.
+    /// By when it must show life itself.
     pub alive_until_ms: Option<i64>,
 }
 
@@ -231,9 +232,9 @@ fn task(shape: &Shape<'_>, id: String, facts: Reply) -> Result<SeenTask, StoreEr
         id,
         token: shape.text(next())?,
         task_type: shape.text(next())?,
+        abandonments: number(next()).and_then(|n| u32::try_from(n).ok()).unwrap_or(0),
         taken_at_ms: number(next()),
         deadline_ms: number(next()),
-        abandonments: number(next()).and_then(|n| u32::try_from(n).ok()).unwrap_or(0),
         cancelled: next() != Reply::Nil,
         limit_ms: number(next()),
         revoked_at_ms: number(next()),

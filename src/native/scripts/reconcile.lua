@@ -17,8 +17,8 @@ for i = 4, #ARGV do
   local key = task_key(id)
   local t = call('HMGET', key, 'type', 'session', 'seq', 'deadline', 'limit', 'alive_until', 'taken_at')
   local in_pending, in_delayed, in_dead = call('ZSCORE', pending, id), call('ZSCORE', delayed, id), call('ZSCORE', dead, id)
-  local holder = t[2] or ''
-  local runs = holder ~= '' and call('ZSCORE', running_key(holder), id)
+  local holder = runs(t[2]) and t[2] or ''
+  local there = holder ~= '' and call('ZSCORE', running_key(holder), id)
   local strays = walked ~= '' and walked ~= holder and call('ZSCORE', running_key(walked), id)
   local answer = 'sound'
   -- Where the record says it is; what stands elsewhere is a stray.
@@ -34,7 +34,7 @@ for i = 4, #ARGV do
     if strays then stray(running_key(walked), true) end
     if holder ~= '' then
       stray(pending, in_pending) stray(delayed, in_delayed) stray(dead, in_dead)
-      if not runs then answer = 'homeless' end
+      if not there then answer = 'homeless' end
     elseif in_dead then
       stray(pending, in_pending) stray(delayed, in_delayed)
     elseif in_pending then

@@ -26,7 +26,7 @@ for i = 4, #ARGV, 3 do
       local seq = t[3] or call('HINCRBY', control, 'seq', 1)
       if deadline then call('HSET', key, 'deadline', deadline) end
       call('HSET', key, 'seq', seq)
-      call('HDEL', key, 'failures', 'abandonments', 'revoked_at', 'cancelled')
+      call('HDEL', key, 'failures', 'abandonments', 'revoked_at', 'reason', 'cancelled')
       requeue(id, seq, deadline, 0, 'redriven', now)
       call('ZREM', dead, id)
       moved[#moved + 1] = id

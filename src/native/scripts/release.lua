@@ -19,7 +19,7 @@ for i = 4, #ARGV, 2 do
   local id, token = ARGV[i], ARGV[i + 1]
   local t = read_task(id)
   local answer = 'late'
-  if t.type and t.token == token and t.session ~= '' and agent_key(t.session) == identity then
+  if t.type and t.token == token and runs(t.session) and agent_key(t.session) == identity then
     local set = running_key(t.session)
     call('ZCARD', set)
     local own = t.session == caller
@@ -30,7 +30,7 @@ for i = 4, #ARGV, 2 do
     else
       local cause = cause_of(t, 'agent_lost')
       answer = give_up(id, t, cause, action_for(t, now), now + delay, now)
-      if t.revoked_at then call('HDEL', task_key(id), 'revoked_at') end
+      if t.revoked_at and answer ~= 'discarded' then call('HDEL', task_key(id), 'revoked_at', 'reason') end
       event(now, 'what', answer, 'why', cause, 'session', t.session, 'by', caller, 'tasks', id)
     end
     call('ZREM', set, id)

@@ -14,13 +14,13 @@ for i = 3, #ARGV, 2 do
   local id, token = ARGV[i], ARGV[i + 1]
   local t = read_task(id)
   local answer = 'changed'
-  if t.type and t.token == token and t.session ~= '' then
+  if t.type and t.token == token and runs(t.session) then
     local set = running_key(t.session)
     call('ZCARD', set)
     if t.cancelled then
       answer = give_up(id, t, 'agent_lost', 'discard', now, now)
     else
-      call('HDEL', task_key(id), 'revoked_at')
+      call('HDEL', task_key(id), 'revoked_at', 'reason')
       requeue(id, t.seq, t.deadline, now, 'released', now)
       count('released')
       answer = 'reset'

@@ -49,11 +49,11 @@ if #ids == 0 then
   local next = call('ZRANGE', delayed, 0, 0, 'WITHSCORES')
   return { 'empty', next[2] and math.max(0, tonumber(next[2]) - now) or -1 }
 end
-local rows, out, scores, timed, bytes, first = {}, {}, {}, {}, 0, nil
+local rows, out, scores, bytes, first = {}, {}, {}, 0, nil
 for _, id in ipairs(ids) do
   local key = task_key(id)
   local t = call('HMGET', key, 'type', 'attempt', 'seq', 'deadline', 'payload', 'abandonments', 'failures',
-    'enqueued_at', 'reason')
+    'enqueued_at', 'session')
   local payload = t[5] or (t[1] and call('GET', base .. 'payload:' .. id))
   if not t[1] then
     count('skipped:no_record')
@@ -80,17 +80,16 @@ for _, id in ipairs(ids) do
       record[#record + 1] = 'alive_until'
       record[#record + 1] = alive
     end
-    if (t[9] or '') ~= '' then
-      record[#record + 1] = 'reason'
-      record[#record + 1] = ''
-      if string.sub(t[9], 1, 6) == 'reset:' then count('reclaimed') end
+    if t[9] and string.sub(t[9], 1, 7) == '!reset:' then
+      -- Cleared here and not by the reset, whose page is the one that must be fast.
+      call('HDEL', key, 'revoked_at', 'reason', 'limit', 'alive_until')
+      count('reclaimed')
     end
     call('HSET', key, unpack(record))
     local score = earliest(now, limit, alive, t[4])
     if not first or score < first then first = score end
     scores[#scores + 1] = score
     scores[#scores + 1] = id
-    if t[4] then timed[#timed + 1] = id end
     local checkpoint = attempt > 1 and call('GET', base .. 'checkpoint:' .. id) or ''
     rows[#rows + 1] = { id, token, t[1], attempt, payload, t[8], t[4] or '', t[6] or '0', t[7] or '0', checkpoint }
   end
@@ -100,7 +99,6 @@ call('ZREM', pending, unpack(out))
 if #rows > 0 then
   call('ZADD', mine, unpack(scores))
   call('ZADD', due, 'LT', first, session)
-  if #timed > 0 then call('ZREM', expiring, unpack(timed)) end
   count('taken', #rows)
 end
 write_counts()

@@ -12,6 +12,8 @@ local NO_LIMIT = 4e15
 
 local function task_key(id) return base .. 'task:' .. id end
 local function running_key(session) return base .. 'running:' .. session end
+-- A record's session names who runs the task; '!' and a reason is why nobody does.
+local function runs(session) return session and string.sub(session, 1, 1) ~= '!' end
 local function agent_key(session) return base .. 'agent:' .. string.match(session, '^[^.]*') end
 
 local function server_time()

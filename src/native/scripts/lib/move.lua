@@ -4,14 +4,14 @@
 local function requeue(id, seq, deadline, ready_at, why, now)
   if ready_at > now then call('ZADD', delayed, ready_at, id) else call('ZADD', pending, seq, id) end
   if deadline then call('ZADD', expiring, deadline, id) end
-  call('HSET', task_key(id), 'session', '', 'reason', why)
+  call('HSET', task_key(id), 'session', '!' .. why)
 end
 
 -- Set aside, with the reason, for a person.
 local function bury(id, why, now)
   call('ZADD', dead, now, id)
   call('ZREM', expiring, id)
-  call('HSET', task_key(id), 'session', '', 'reason', why)
+  call('HSET', task_key(id), 'session', '!' .. why)
   count('dead:' .. why)
 end
 
@@ -19,6 +19,7 @@ end
 -- that a late result is known as one.
 local function finish(id, stub, keep)
   call('DEL', task_key(id), base .. 'payload:' .. id, base .. 'checkpoint:' .. id, base .. 'error:' .. id)
+  call('ZREM', expiring, id)
   call('SET', base .. 'done:' .. id, stub, 'PX', keep)
 end
 
