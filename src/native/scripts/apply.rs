@@ -3,40 +3,9 @@
 use std::time::Duration;
 
 use super::{millis, push_pairs};
+use crate::core::words::{Action, Cause};
 use crate::native::Command;
 use crate::store::{Args, Reply, Script, Shape, StoreError};
-
-/// What is to be done with a task.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Do {
-    /// Back to pending at its place, charged with an abandonment.
-    Reset,
-    /// Set aside: abandoned once too often.
-    DeadLetter,
-    /// Set aside: nobody wants the result any more.
-    Expire,
-    /// Out of the system: a person cancelled it.
-    Discard,
-    /// Its agent is told to stop.
-    Revoke,
-    /// Counted, once; it goes on.
-    Alert,
-}
-
-impl Do {
-    /// The word that the script reads.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Reset => "reset",
-            Self::DeadLetter => "dead_letter",
-            Self::Expire => "expire",
-            Self::Discard => "discard",
-            Self::Revoke => "revoke",
-            Self::Alert => "alert",
-        }
-    }
-}
 
 /// Carries out one kind of verdict on up to 100 tasks of one session, for one cause.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,10 +14,10 @@ pub struct Apply {
     pub session: String,
     /// The heartbeat that was seen, ms; `None`: the tasks' own limits have passed.
     pub seen_beat_ms: Option<i64>,
-    /// Why: one of the closed set of causes.
-    pub cause: &'static str,
+    /// Why.
+    pub cause: Cause,
     /// What is to be done.
-    pub action: Do,
+    pub action: Action,
     /// The abandonments that were seen, the same for all.
     pub abandonments: u32,
     /// Over how long reset tasks become ready; zero: at once.
@@ -81,7 +50,7 @@ impl Command for Apply {
             Some(beat) => args.int(beat),
             None => args.push(""),
         };
-        args.push(self.cause).push(self.action.as_str()).int(self.abandonments);
+        args.push(self.cause.as_str()).push(self.action.as_str()).int(self.abandonments);
         args.int(millis(self.delay)).int(millis(self.revoke_grace));
         push_pairs(args, &self.pairs);
     }

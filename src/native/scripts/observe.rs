@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::millis;
+use crate::core::facts::{PageFacts, SessionFacts, TaskFacts};
 use crate::native::Command;
 use crate::store::{Args, Reply, Script, Shape, StoreError};
 
@@ -38,51 +39,6 @@ pub struct Observe {
     pub cursor: Cursor,
 }
 
-/// What stands about one task.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SeenTask {
-    /// Its name.
-    pub id: String,
-    /// What holds it; empty: the record is gone.
-    pub token: String,
-    /// Its type.
-    pub task_type: String,
-    /// When it was taken, ms, server clock. This and what follows is read for tasks only whose own time has come: no
-    /// other task is cancelled or past a limit.
-    pub taken_at_ms: Option<i64>,
-    /// When nobody wants its result any more.
-    pub deadline_ms: Option<i64>,
-    /// How often an agent lost it.
-    pub abandonments: u32,
-    /// Whether a person cancelled it.
-    pub cancelled: bool,
-    /// When it will have run too long.
-    pub limit_ms: Option<i64>,
-    /// When its agent was told to stop.
-    pub revoked_at_ms: Option<i64>,
-    /// By when it must show life itself.
-    pub alive_until_ms: Option<i64>,
-}
-
-/// What stands about one session.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SeenSession {
-    /// Its name.
-    pub session: String,
-    /// Its last heartbeat, ms, server clock; `None`: it has none.
-    pub beat_ms: Option<i64>,
-    /// How many tasks it runs.
-    pub running: u64,
-    /// Whether it is its identity's current one.
-    pub current: bool,
-    /// How often it beat; 0: it only registered.
-    pub beats: u64,
-    /// What its identity's state says: `active`, `left`, `lost`, or nothing.
-    pub state: String,
-    /// Its tasks, cut where the page is full.
-    pub tasks: Vec<SeenTask>,
-}
-
 /// Figures of the queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Figures {
@@ -111,18 +67,12 @@ pub struct Figures {
 /// One page.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page {
-    /// The server's clock, ms.
-    pub now_ms: i64,
     /// Until when no verdict is carried out, ms; in the past: no grace is open.
     pub grace_until_ms: i64,
     /// Figures of the queue.
     pub figures: Figures,
-    /// Silent sessions with their tasks.
-    pub silent: Vec<SeenSession>,
-    /// Sessions one of whose tasks has passed a limit, with those tasks.
-    pub overdue: Vec<SeenSession>,
-    /// Waiting tasks past their deadline, with it.
-    pub expired: Vec<(String, i64)>,
+    /// What must be judged.
+    pub facts: PageFacts,
     /// Whether there is more than fits.
     pub more: bool,
 }
@@ -172,17 +122,16 @@ impl Command for Observe {
         }
         let sessions =
             |list| shape.list(list)?.into_iter().map(|one| session(shape, one)).collect::<Result<_, _>>();
+        let expired = shape.rows(expired)?.into_iter().map(|[id, at]| Ok((shape.text(id)?, shape.int(at)?)));
         Ok(ObserveAnswer::Page(Box::new(Page {
-            now_ms: shape.int(now)?,
             grace_until_ms: shape.int(grace)?,
             figures: read_figures(shape, figures)?,
-            silent: sessions(silent)?,
-            overdue: sessions(overdue)?,
-            expired: shape
-                .rows(expired)?
-                .into_iter()
-                .map(|[id, at]| Ok((shape.text(id)?, shape.int(at)?)))
-                .collect::<Result<_, StoreError>>()?,
+            facts: PageFacts {
+                now_ms: shape.int(now)?,
+                silent: sessions(silent)?,
+                overdue: sessions(overdue)?,
+                expired: expired.collect::<Result<_, StoreError>>()?,
+            },
             more: shape.int(more)? == 1,
         })))
     }
@@ -209,10 +158,10 @@ fn read_figures(shape: &Shape<'_>, reply: Reply) -> Result<Figures, StoreError> 
     })
 }
 
-fn session(shape: &Shape<'_>, reply: Reply) -> Result<SeenSession, StoreError> {
+fn session(shape: &Shape<'_>, reply: Reply) -> Result<SessionFacts, StoreError> {
     let [name, beat, running, current, beats, state, tasks] = shape.array(reply)?;
     let tasks = shape.rows(tasks)?.into_iter().map(|[id, facts]| task(shape, shape.text(id)?, facts));
-    Ok(SeenSession {
+    Ok(SessionFacts {
         session: shape.text(name)?,
         beat_ms: shape.maybe_int(beat)?,
         running: count(shape, running)?,
@@ -223,12 +172,12 @@ fn session(shape: &Shape<'_>, reply: Reply) -> Result<SeenSession, StoreError> {
     })
 }
 
-fn task(shape: &Shape<'_>, id: String, facts: Reply) -> Result<SeenTask, StoreError> {
+fn task(shape: &Shape<'_>, id: String, facts: Reply) -> Result<TaskFacts, StoreError> {
     let mut facts = shape.list(facts)?.into_iter();
     let mut next = || facts.next().unwrap_or(Reply::Nil);
     // A figure that somebody edited by hand must not cost the pass: it counts as absent.
     let number = |reply| shape.maybe_int(reply).ok().flatten();
-    Ok(SeenTask {
+    Ok(TaskFacts {
         id,
         token: shape.text(next())?,
         task_type: shape.text(next())?,

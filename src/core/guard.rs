@@ -1,0 +1,192 @@
+//! When the sweeper must doubt itself. Guards hold moves; they show what they hold, and close by themselves.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// When a loss is a mass loss.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct MassLossLimits {
+    /// The share of the sessions that must be lost, above 0 and at most 1.
+    pub share: f64,
+    /// The smallest fleet that is judged by its share.
+    pub min_sessions: u64,
+    /// For how long a session that is gone still counts.
+    pub window: Duration,
+    /// One session's tasks may move in this time while the guard is open.
+    pub pace: Duration,
+}
+
+impl Default for MassLossLimits {
+    fn default() -> Self {
+        Self { share: 0.55, min_sessions: 3, window: Duration::from_secs(60), pace: Duration::from_secs(10) }
+    }
+}
+
+/// How many lost sessions may be moved in this pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moves {
+    /// All of them.
+    All,
+    /// At most this many.
+    Paced(usize),
+    /// None.
+    None,
+}
+
+/// Guard 1. Most agents silent at once is rather a network or a Redis that was away than the death of all of them: their
+/// tasks move one agent at a time. All of them silent: nothing moves, which costs nothing, since nobody could run it.
+#[derive(Debug, Clone)]
+pub struct MassLoss {
+    limits: MassLossLimits,
+    gone: VecDeque<(Duration, u64)>,
+}
+
+impl MassLoss {
+    /// A guard that has seen nothing yet.
+    #[must_use]
+    pub fn new(limits: MassLossLimits) -> Self {
+        Self { limits, gone: VecDeque::new() }
+    }
+
+    /// How many may move now. `now` is our monotonic clock; `since_paced` is how long ago any replica last moved a
+    /// session under this guard.
+    pub fn assess(
+        &mut self,
+        now: Duration,
+        sessions: u64,
+        lost: u64,
+        since_paced: Option<Duration>,
+    ) -> Moves {
+        self.gone.retain(|(at, _)| now.saturating_sub(*at) < self.limits.window);
+        let gone: u64 = self.gone.iter().map(|(_, n)| n).sum();
+        let (total, missing) = (sessions + gone, lost + gone);
+        if lost == 0 || total < self.limits.min_sessions || share(missing, total) < self.limits.share {
+            Moves::All
+        } else if lost >= sessions {
+            Moves::None
+        } else {
+            Moves::Paced(usize::from(since_paced.is_none_or(|ago| ago >= self.limits.pace)))
+        }
+    }
+
+    /// Remembers that lost sessions were forgotten, so that a fleet which dies slowly is still seen to die.
+    pub fn forgot(&mut self, now: Duration, sessions: u64) {
+        if sessions > 0 {
+            self.gone.push_back((now, sessions));
+        }
+    }
+}
+
+#[allow(clippy::cast_precision_loss, reason = "a share of a fleet needs no 53 bits")]
+fn share(part: u64, whole: u64) -> f64 {
+    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
+}
+
+/// Guard 3. A process that stood still has old news: its heartbeats may all have been written meanwhile.
+#[derive(Debug, Clone, Default)]
+pub struct OwnPause {
+    last: Option<Duration>,
+    quiet_until: Option<Duration>,
+}
+
+impl OwnPause {
+    /// Whether nothing may be done in the pass that begins at `now`: it comes later than expected by more than two
+    /// intervals, or one that did was less than `quiet` ago.
+    pub fn check(&mut self, now: Duration, interval: Duration, quiet: Duration) -> bool {
+        if self.last.is_some_and(|last| now.saturating_sub(last) > interval * 3) {
+            self.quiet_until = Some(now + quiet);
+        }
+        self.last = Some(now);
+        self.quiet_until = self.quiet_until.filter(|until| now < *until);
+        self.quiet_until.is_some()
+    }
+
+    /// A pass ended at `now`: its own length is no pause.
+    pub fn ended(&mut self, now: Duration) {
+        self.last = Some(now);
+    }
+}
+
+/// Guard 2, its second half. The server's clock against our monotonic one: where they disagree by more than two seconds
+/// between two passes, heartbeats and limits were not written by one clock.
+#[derive(Debug, Clone, Default)]
+pub struct ClockWatch {
+    last: Option<(Duration, i64)>,
+}
+
+impl ClockWatch {
+    /// By how many ms the server's clock moved against ours since the last look; `None`: by nothing that matters.
+    pub fn jumped(&mut self, now: Duration, server_ms: i64) -> Option<i64> {
+        let before = self.last.replace((now, server_ms));
+        let (then, server_then) = before?;
+        let ours = i64::try_from(now.saturating_sub(then).as_millis()).unwrap_or(i64::MAX);
+        let moved = server_ms.saturating_sub(server_then).saturating_sub(ours);
+        (moved.abs() > 2000).then_some(moved)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const fn s(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn few_losses_pass_many_are_paced_and_a_whole_fleet_is_held() {
+        let mut guard = MassLoss::new(MassLossLimits::default());
+        assert_eq!(guard.assess(s(0), 100, 54, None), Moves::All);
+        assert_eq!(guard.assess(s(0), 100, 55, None), Moves::Paced(1));
+        assert_eq!(guard.assess(s(0), 100, 55, Some(s(9))), Moves::Paced(0));
+        assert_eq!(guard.assess(s(0), 100, 55, Some(s(10))), Moves::Paced(1));
+        assert_eq!(guard.assess(s(0), 100, 100, None), Moves::None);
+        assert_eq!(guard.assess(s(0), 2, 2, None), Moves::All, "two agents are no fleet");
+    }
+
+    #[test]
+    fn those_that_are_gone_still_count_within_the_window() {
+        let mut guard = MassLoss::new(MassLossLimits::default());
+        guard.forgot(s(0), 5);
+        assert_eq!(guard.assess(s(59), 5, 1, None), Moves::Paced(1), "6 of 10 within a minute");
+        assert_eq!(guard.assess(s(60), 5, 1, None), Moves::All);
+    }
+
+    #[test]
+    fn a_late_pass_keeps_quiet_for_a_while_and_a_long_pass_is_not_late() {
+        let mut guard = OwnPause::default();
+        assert!(!guard.check(s(0), s(2), s(15)));
+        assert!(!guard.check(s(6), s(2), s(15)));
+        assert!(guard.check(s(13), s(2), s(15)), "7 s after the last where 2 s were expected");
+        assert!(guard.check(s(15), s(2), s(15)));
+        assert!(guard.check(s(20), s(2), s(15)));
+        assert!(guard.check(s(26), s(2), s(15)));
+        assert!(!guard.check(s(28), s(2), s(15)));
+        guard.ended(s(60));
+        assert!(!guard.check(s(62), s(2), s(15)));
+    }
+
+    #[test]
+    fn a_clock_that_jumps_either_way_is_seen_and_a_drifting_one_is_not() {
+        let mut watch = ClockWatch::default();
+        assert_eq!(watch.jumped(s(0), 1_000_000), None);
+        assert_eq!(watch.jumped(s(2), 1_003_900), None);
+        assert_eq!(watch.jumped(s(4), 1_096_000), Some(90_100));
+        assert_eq!(watch.jumped(s(6), 1_008_000), Some(-90_000));
+    }
+
+    proptest! {
+        #[test]
+        fn the_guard_closes_once_enough_of_the_fleet_beats(
+            sessions in 3_u64..1000, moved in proptest::collection::vec(1_u64..50, 0..10),
+        ) {
+            let mut guard = MassLoss::new(MassLossLimits::default());
+            for (at, n) in moved.into_iter().enumerate() {
+                guard.forgot(s(at as u64), n);
+            }
+            let lost = sessions / 2;
+            prop_assert_eq!(guard.assess(s(1000), sessions, lost, None), Moves::All);
+        }
+    }
+}
