@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::millis;
+use crate::core::words::Guard;
 use crate::native::Command;
 use crate::store::{Args, Reply, Script, Shape, StoreError};
 
@@ -10,7 +11,7 @@ use crate::store::{Args, Reply, Script, Shape, StoreError};
 #[derive(Debug, Clone, Default)]
 pub struct Note {
     /// A guard that opens a grace, and how long it is.
-    pub grace: Option<(&'static str, Duration)>,
+    pub grace: Option<(Guard, Duration)>,
     /// Fields of the queue's `control`.
     pub fields: Vec<(&'static str, String)>,
 }
@@ -24,7 +25,7 @@ impl Command for Note {
 
     fn args(&self, args: &mut Args) {
         match self.grace {
-            Some((guard, long)) => args.push(guard).int(millis(long)),
+            Some((guard, long)) => args.push(guard.as_str()).int(millis(long)),
             None => args.push("").int(0),
         };
         for (field, value) in &self.fields {

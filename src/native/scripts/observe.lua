@@ -39,7 +39,7 @@ if not known then
     until_ms = math.max(until_ms, now + grace)
     event(now, 'what', 'guard', 'guard', 'redis_changed', 'until', until_ms)
   end
-  call('HSET', control, 'run_id', id_now, 'grace_until', until_ms)
+  call('HSET', control, 'run_id', id_now, 'grace_until', until_ms, 'grace_by', 'redis_changed')
 end
 for _, session in ipairs(call('ZRANGEBYSCORE', agents, '(' .. string.format('%.0f', now), '+inf', 'LIMIT', 0, 100)) do
   call('ZADD', agents, now, session)

@@ -1,0 +1,121 @@
+//! The slow walks over the indices, a page a pass: what gauges need, and whether records and indices agree.
+
+use std::collections::VecDeque;
+
+use crate::core::words::Skip;
+use crate::native::Queue;
+use crate::native::scripts::census::Census;
+use crate::native::scripts::reconcile::{Reconcile, Reconciled};
+use crate::store::{Reply, Shape, StoreError};
+
+/// Sessions that are counted a pass. At 2.5 µs each this is what an idle pass can afford.
+const SESSIONS: &str = "20";
+/// Entries that are compared a pass.
+const ENTRIES: &str = "10";
+
+/// Indices whose entries are compared with the records, in turn; running sets follow as the census meets them.
+const INDICES: [&str; 3] = ["pending", "delayed", "dead"];
+
+/// Where the walks are.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Walk {
+    sessions_at: String,
+    oldest_so_far: Option<i64>,
+    /// The oldest running task's time of taking, and when the walk that found it ended, ms.
+    pub(super) oldest: Option<(Option<i64>, i64)>,
+    index: usize,
+    index_at: String,
+    running: VecDeque<String>,
+}
+
+impl Walk {
+    /// Counts a few sessions. Small fleets are walked whole in each pass.
+    pub(super) async fn census(&mut self, queue: &Queue) -> Result<(), StoreError> {
+        let (sessions, next) = scan(queue, "agents", &self.sessions_at, SESSIONS).await?;
+        let began = self.sessions_at.is_empty() || self.sessions_at == "0";
+        let oldest = if began { None } else { self.oldest_so_far };
+        let counted = queue.run(&Census { sessions: sessions.clone() }).await?;
+        let taken = counted.counted.iter().filter_map(|one| one.oldest_taken_at_ms).min();
+        self.oldest_so_far = match (oldest, taken) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        };
+        if next == "0" {
+            self.oldest = Some((self.oldest_so_far, counted.now_ms));
+        }
+        self.sessions_at = next;
+        let holders = sessions.into_iter().zip(&counted.counted).filter(|(_, one)| one.running > 0);
+        // A bound, so that a large fleet's names aren't all kept; the next round brings the others.
+        self.running
+            .extend(holders.map(|(session, _)| session).take(200_usize.saturating_sub(self.running.len())));
+        Ok(())
+    }
+
+    /// Compares a few entries with their records; what can only be mended one way is, where `repair` says so.
+    pub(super) async fn reconcile(
+        &mut self,
+        queue: &Queue,
+        repair: bool,
+    ) -> Result<Vec<(Skip, u64)>, StoreError> {
+        let mut found = Vec::new();
+        let index = INDICES.get(self.index).copied().unwrap_or(INDICES[0]);
+        let (ids, next) = scan(queue, index, &self.index_at, ENTRIES).await?;
+        self.index_at = next;
+        if self.index_at == "0" {
+            self.index = (self.index + 1) % INDICES.len();
+        }
+        let mut wrong = compare(queue, repair, None, ids).await?;
+        if let Some(session) = self.running.pop_front() {
+            let shape = Shape::of("ZRANGE");
+            let key = queue.keys().running(&session);
+            let ids = shape.list(queue.store().command(&["ZRANDMEMBER", &key, ENTRIES]).await?)?;
+            let ids = ids.into_iter().map(|id| shape.text(id)).collect::<Result<_, _>>()?;
+            wrong += compare(queue, repair, Some(session), ids).await?;
+        }
+        if wrong > 0 {
+            found.push((Skip::NoRecord, wrong));
+        }
+        Ok(found)
+    }
+}
+
+async fn compare(
+    queue: &Queue,
+    repair: bool,
+    session: Option<String>,
+    ids: Vec<String>,
+) -> Result<u64, StoreError> {
+    if ids.is_empty() {
+        return Ok(0);
+    }
+    let answers = queue.run(&Reconcile { repair, session, ids: ids.clone() }).await?;
+    let mut wrong = 0;
+    for (id, answer) in ids.iter().zip(answers) {
+        if answer != Reconciled::Sound {
+            wrong += 1;
+            tracing::warn!(
+                queue = %queue.name(), task = %id, found = answer.as_str(), mended = repair,
+                "a record and the queue's indices disagree: something outside Backstop changed or evicted a key"
+            );
+        }
+    }
+    Ok(wrong)
+}
+
+/// A page of a sorted set's members, in no order, and where the next page begins ("0": that was the last).
+async fn scan(
+    queue: &Queue,
+    index: &str,
+    at: &str,
+    count: &str,
+) -> Result<(Vec<String>, String), StoreError> {
+    let shape = Shape::of("ZSCAN");
+    let key = queue.keys().named(index);
+    let at = if at.is_empty() { "0" } else { at };
+    let [next, members] = shape.array(queue.store().command(&["ZSCAN", &key, at, "COUNT", count]).await?)?;
+    let members: Vec<[Reply; 2]> = shape.rows(members)?;
+    // A small set is answered whole, whatever COUNT says; the scripts take 100 at most.
+    let members: Result<Vec<_>, _> =
+        members.into_iter().take(100).map(|[member, _]| shape.text(member)).collect();
+    Ok((members?, shape.text(next)?))
+}
