@@ -4,6 +4,8 @@
 pub mod config;
 pub mod core;
 pub mod native;
+#[cfg(feature = "daemon")]
+pub mod private_server;
 pub mod store;
 #[cfg(feature = "daemon")]
 pub mod sweep;

@@ -1,0 +1,149 @@
+//! The rules of the house, each a row of one table: who may use what, and how large a file may be.
+
+use std::path::{Path, PathBuf};
+
+/// A text that may stand only in these places of `src/`, and why.
+struct Only {
+    text: &'static str,
+    places: &'static [&'static str],
+    why: &'static str,
+}
+
+const RULES: &[Only] = &[
+    Only {
+        text: "redis::",
+        places: &["store/"],
+        why: "one place knows the client, its pitfalls and its errors",
+    },
+    Only {
+        text: "tokio_cron_scheduler",
+        places: &["sweep/schedule.rs"],
+        why: "it may wake us up and nothing else",
+    },
+    Only { text: "hyper::", places: &["http/"], why: "one place speaks HTTP" },
+    Only { text: "hyper_util", places: &["http/"], why: "one place speaks HTTP" },
+    Only { text: "prometheus::", places: &["telemetry/"], why: "one table names the metrics" },
+    Only {
+        text: "SystemTime::now",
+        places: &["telemetry/", "demo/"],
+        why: "no clock but Redis' may decide anything",
+    },
+    Only { text: "backstop:{", places: &["native/keys.rs"], why: "keys are spelt in one place" },
+    Only { text: "process::exit", places: &["main.rs"], why: "only the program itself ends the process" },
+];
+
+/// Which rooms lie above which: a module uses what stands below it. Neighbours on one line don't use each other.
+const LAYERS: &[&[&str]] = &[
+    &["cli", "main"],
+    &["demo"],
+    &["daemon"],
+    &["http", "telemetry", "ops", "work"],
+    &["sweep", "agent"],
+    &["native"],
+    &["store", "private_server"],
+    &["config"],
+    &["core"],
+];
+
+fn sources() -> Vec<(PathBuf, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    let mut folders = vec![root.clone()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|end| end == "rs") {
+                let text = std::fs::read_to_string(&path).unwrap();
+                files.push((path.strip_prefix(&root).unwrap().to_owned(), text));
+            }
+        }
+    }
+    files
+}
+
+/// The code of a file: without comments, and without the tests at its end.
+fn code(text: &str) -> String {
+    let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+    text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
+}
+
+fn broken(rule: &Only, path: &Path, text: &str) -> bool {
+    code(text).contains(rule.text) && !rule.places.iter().any(|place| path.starts_with(place))
+}
+
+fn layer_of(room: &str) -> Option<usize> {
+    LAYERS.iter().position(|layer| layer.contains(&room))
+}
+
+/// The rooms of the crate that a file in `room` uses and mustn't.
+fn climbs(room: &str, text: &str) -> Vec<String> {
+    let Some(own) = layer_of(room) else { return vec![format!("{room} stands in no layer")] };
+    code(text)
+        .split("crate::")
+        .skip(1)
+        .filter_map(|rest| rest.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').next())
+        .filter(|used| *used != room && layer_of(used).is_some_and(|layer| layer <= own))
+        .map(str::to_owned)
+        .collect()
+}
+
+fn room_of(path: &Path) -> String {
+    let first = path.components().next().unwrap().as_os_str().to_str().unwrap();
+    first.trim_end_matches(".rs").to_owned()
+}
+
+#[test]
+fn each_thing_is_used_where_it_may_be() {
+    for (path, text) in sources() {
+        for rule in RULES {
+            assert!(!broken(rule, &path, &text), "{} uses {:?}: {}", path.display(), rule.text, rule.why);
+        }
+    }
+}
+
+#[test]
+fn a_room_uses_what_stands_below_it() {
+    for (path, text) in sources() {
+        let room = room_of(&path);
+        if room == "lib" {
+            continue;
+        }
+        let up = climbs(&room, &text);
+        assert!(up.is_empty(), "{} uses {up:?}, which do not stand below it", path.display());
+    }
+}
+
+#[test]
+fn the_core_is_pure() {
+    for (path, text) in sources().into_iter().filter(|(path, _)| path.starts_with("core")) {
+        for impure in ["async ", "tokio", "tracing", "std::fs", "std::net", "Instant"] {
+            assert!(!code(&text).contains(impure), "{} uses {impure}", path.display());
+        }
+    }
+}
+
+#[test]
+fn files_are_small() {
+    for (path, text) in sources() {
+        let lines = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default().lines().count();
+        assert!(
+            lines <= 400,
+            "{} has {lines} lines without its tests: is it one room, or several?",
+            path.display()
+        );
+    }
+}
+
+#[test]
+fn the_rules_can_fail() {
+    let rule = &RULES[0];
+    assert!(broken(rule, Path::new("agent/mod.rs"), "use redis::Client;"));
+    assert!(!broken(rule, Path::new("store/mod.rs"), "use redis::Client;"));
+    assert!(!broken(rule, Path::new("agent/mod.rs"), "// redis::Client is not for here"));
+    assert_eq!(climbs("native", "use crate::sweep::Sweeper;"), ["sweep"]);
+    assert_eq!(climbs("sweep", "use crate::agent::Agent;"), ["agent"], "neighbours do not use each other");
+    assert!(climbs("sweep", "use crate::native::Queue;").is_empty());
+    assert!(!climbs("attic", "").is_empty());
+}

@@ -1,0 +1,15 @@
+//! All integration tests, in one binary: each on a real Redis of its own, with real processes and real signals.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    unreachable_pub,
+    missing_docs,
+    reason = "a test that fails should do so at once"
+)]
+
+mod house_rules; // who may use what, how large a file may be
+mod support; // a private Redis, conditions to wait for
+mod sweeping; // a pass over a real queue: what it moves, what it leaves, what it says

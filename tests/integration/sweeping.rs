@@ -1,0 +1,251 @@
+//! A pass over a real queue: what it moves, what it leaves, what it says.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use backstop::core::guard::MassLossLimits;
+use backstop::core::id::{Identity, QueueName, Session, TaskId, TaskType};
+use backstop::core::observer::NoObserver;
+use backstop::core::policy::{Mode, QueuePolicy};
+use backstop::core::words::{Action, Cause, Guard};
+use backstop::native::scripts::enqueue::{Enqueue, NewTask};
+use backstop::native::scripts::register::{Register, RegisterAnswer, Wanted};
+use backstop::native::scripts::take::{Take, TakeAnswer, Taken};
+use backstop::native::{Queue, fresh_nonce};
+use backstop::sweep::report::QueueReport;
+use backstop::sweep::{SweepSettings, Sweeper};
+use tokio_util::sync::CancellationToken;
+
+use crate::support::{Server, number};
+
+struct Scene {
+    server: Server,
+    queue: Queue,
+    sweeper: Sweeper,
+    policy: QueuePolicy,
+}
+
+fn settings() -> SweepSettings {
+    SweepSettings {
+        owner: "test".into(),
+        lease: None,
+        interval: Duration::from_secs(3600),
+        failover_grace: Duration::ZERO,
+        mass_loss: MassLossLimits::default(),
+    }
+}
+
+impl Scene {
+    async fn new() -> Self {
+        let server = Server::start().await;
+        let queue = server.queue("q");
+        let sweeper = Sweeper::new(server.store(), settings(), Arc::new(NoObserver));
+        Self { server, queue, sweeper, policy: QueuePolicy::default() }
+    }
+
+    async fn enqueue(&self, n: usize) {
+        let tasks = (0..n).map(|i| NewTask {
+            id: TaskId::new(format!("t{i}")).unwrap(),
+            task_type: TaskType::default_type(),
+            delay: Duration::ZERO,
+            deadline: None,
+            payload: vec![0, 255, 13],
+        });
+        let tasks: Vec<_> = tasks.collect();
+        for tasks in tasks.chunks(50) {
+            self.queue.run(&Enqueue { tasks: tasks.to_vec() }).await.unwrap();
+        }
+    }
+
+    /// An agent that takes `n` tasks.
+    async fn agent(&self, name: &str, n: u32) -> (Session, Vec<Taken>) {
+        let register = Register {
+            wanted: Wanted::Identity(Identity::new(name).unwrap()),
+            nonce: fresh_nonce().unwrap(),
+            lost: None,
+            host: "host".into(),
+            pid: 1,
+            version: "0".into(),
+        };
+        let RegisterAnswer::Registered { session, .. } = self.queue.run(&register).await.unwrap() else {
+            panic!("not registered")
+        };
+        let mut tasks = Vec::new();
+        while tasks.len() < n as usize {
+            let take = Take {
+                session: session.clone(),
+                nonce: fresh_nonce().unwrap(),
+                most: 50.min(n - tasks.len() as u32),
+            };
+            let TakeAnswer::Took(some) = self.queue.run(&take).await.unwrap() else {
+                panic!("nothing taken")
+            };
+            tasks.extend(some);
+        }
+        (session, tasks)
+    }
+
+    /// Lets a session have been silent for this long.
+    async fn silence(&self, session: &Session, seconds: i64) {
+        let agents = self.queue.keys().named("agents");
+        let now = backstop::sweep::server_time(self.queue.store()).await.unwrap();
+        let beat = (now - seconds * 1000).to_string();
+        self.queue.store().command(&["ZADD", &agents, &beat, session.as_str()]).await.unwrap();
+        let agent = self.queue.keys().agent(session.identity());
+        self.queue.store().command(&["HSET", &agent, "beat", "1"]).await.unwrap();
+    }
+
+    async fn sweep(&mut self) -> QueueReport {
+        let queues = [(QueueName::new("q").unwrap(), self.policy.clone())];
+        let pass = self.sweeper.run_once(&queues, &CancellationToken::new()).await;
+        assert!(pass.failed.is_none(), "{:?}", pass.failed);
+        let (_, report) = pass.queues.into_iter().next().unwrap();
+        report.unwrap()
+    }
+
+    async fn count(&self, set: &str) -> i64 {
+        number(self.queue.store(), &["ZCARD", &self.queue.keys().named(set)]).await
+    }
+}
+
+#[tokio::test]
+async fn a_lost_agents_tasks_come_back_at_their_place_and_a_living_ones_stay() {
+    let mut scene = Scene::new().await;
+    scene.enqueue(260).await;
+    let (lost, _) = scene.agent("lost", 250).await;
+    let (_alive, theirs) = scene.agent("alive", 5).await;
+    scene.silence(&lost, 30).await;
+    let report = scene.sweep().await;
+    assert_eq!(report.summary.did(Action::Reset), 250);
+    assert_eq!((report.summary.declared, report.summary.forgotten), (1, 1));
+    assert_eq!(report.running(), 5);
+    // The first hundred wait at their place; those beyond are spread, so that they don't all start in one moment.
+    assert_eq!(scene.count("pending").await + scene.count("delayed").await, 255);
+    let first = scene.agent("next", 1).await.1.remove(0);
+    assert_eq!((first.id.as_str(), first.attempt, first.abandonments), ("t0", 2, 1));
+    assert_eq!(first.payload, [0, 255, 13]);
+    let running = scene.queue.keys().running(&report_session(&scene, "alive").await);
+    assert_eq!(number(scene.queue.store(), &["ZCARD", &running]).await, theirs.len() as i64);
+    let again = scene.sweep().await;
+    assert!(
+        !again.summary.changed(),
+        "a second pass over unchanged facts changes nothing: {:?}",
+        again.summary
+    );
+}
+
+async fn report_session(scene: &Scene, identity: &str) -> String {
+    let key = scene.queue.keys().agent(identity);
+    match scene.queue.store().command(&["HGET", &key, "session"]).await.unwrap() {
+        backstop::store::Reply::Bytes(bytes) => String::from_utf8(bytes).unwrap(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_task_that_was_lost_once_too_often_becomes_a_dead_letter() {
+    let mut scene = Scene::new().await;
+    scene.policy.task.max_abandonments = 1;
+    scene.enqueue(1).await;
+    for expected in [Action::Reset, Action::DeadLetter] {
+        let (agent, _) = scene.agent("a", 1).await;
+        scene.silence(&agent, 31).await;
+        let report = scene.sweep().await;
+        assert_eq!(report.summary.done.get(&(Cause::AgentLost, expected)), Some(&1), "{:?}", report.summary);
+    }
+    assert_eq!((scene.count("dead").await, scene.count("pending").await), (1, 0));
+}
+
+#[tokio::test]
+async fn observe_mode_counts_each_abandonment_once_and_moves_nothing() {
+    let mut scene = Scene::new().await;
+    scene.policy.mode = Mode::Observe;
+    scene.enqueue(120).await;
+    let (lost, _) = scene.agent("lost", 120).await;
+    scene.silence(&lost, 60).await;
+    let report = scene.sweep().await;
+    assert_eq!(report.summary.observed.get(&(Cause::AgentLost, Action::Reset)), Some(&120));
+    assert_eq!((report.running(), report.lost_running), (120, 120));
+    assert!(report.oldest_abandoned_ms.is_some());
+    assert!(scene.sweep().await.summary.observed.is_empty(), "counted once");
+}
+
+#[tokio::test]
+async fn a_fleet_that_falls_silent_as_one_is_held_until_one_beats_and_then_paced() {
+    let mut scene = Scene::new().await;
+    scene.enqueue(9).await;
+    let mut fleet = Vec::new();
+    for name in ["a", "b", "c"] {
+        fleet.push(scene.agent(name, 3).await.0);
+    }
+    for session in &fleet {
+        scene.silence(session, 40).await;
+    }
+    let report = scene.sweep().await;
+    assert_eq!(report.guards.iter().map(|open| open.guard).collect::<Vec<_>>(), [Guard::MassLoss]);
+    assert_eq!((report.summary.held(), report.summary.did(Action::Reset)), (9, 0));
+    assert_eq!(report.summary.declared, 3, "a pool whose processes all died must be able to start again");
+    scene.agent("d", 0).await;
+    let report = scene.sweep().await;
+    assert_eq!((report.summary.held(), report.summary.did(Action::Reset)), (6, 3), "{:?}", report.summary);
+    let report = scene.sweep().await;
+    assert_eq!((report.summary.held(), report.summary.did(Action::Reset)), (6, 0), "one in ten seconds");
+}
+
+#[tokio::test]
+async fn after_a_restart_of_redis_every_agent_gets_time_to_beat() {
+    let mut scene = Scene::new().await;
+    scene.server = Server::durable().await;
+    scene.queue = scene.server.queue("q");
+    let settings = SweepSettings { failover_grace: Duration::from_secs(60), ..settings() };
+    scene.sweeper = Sweeper::new(scene.server.store(), settings.clone(), Arc::new(NoObserver));
+    scene.enqueue(2).await;
+    let (lost, _) = scene.agent("lost", 2).await;
+    // A server that just started opens the grace at the first look; a person answers it.
+    scene.sweep().await;
+    scene
+        .queue
+        .store()
+        .command(&["HSET", &scene.queue.keys().named("control"), "grace_until", "0"])
+        .await
+        .unwrap();
+    scene.server.inner.restart().await.unwrap();
+    scene.silence(&lost, 60).await;
+    let report = scene.sweep().await;
+    assert_eq!(report.guards.first().map(|open| open.guard), Some(Guard::RedisChanged));
+    assert_eq!(
+        (report.summary.held(), report.summary.did(Action::Reset), report.summary.declared),
+        (2, 0, 0)
+    );
+    // Another replica that never saw the old server is held by the same grace.
+    scene.sweeper = Sweeper::new(scene.server.store(), settings, Arc::new(NoObserver));
+    assert_eq!(scene.sweep().await.summary.did(Action::Reset), 0);
+}
+
+#[tokio::test]
+async fn a_replica_without_the_lease_stands_by() {
+    let mut scene = Scene::new().await;
+    let leased = |owner: &str| SweepSettings {
+        owner: owner.into(),
+        lease: Some(Duration::from_secs(60)),
+        ..settings()
+    };
+    let mut other = Sweeper::new(scene.server.store(), leased("one"), Arc::new(NoObserver));
+    let queues = [(QueueName::new("q").unwrap(), scene.policy.clone())];
+    let pass = other.run_once(&queues, &CancellationToken::new()).await;
+    assert_eq!(pass.queues[0].1.as_ref().unwrap().standby_of, None);
+    scene.sweeper = Sweeper::new(scene.server.store(), leased("two"), Arc::new(NoObserver));
+    assert_eq!(scene.sweep().await.standby_of.as_deref(), Some("one"));
+}
+
+#[tokio::test]
+async fn a_running_entry_whose_record_was_deleted_does_not_keep_its_session_for_ever() {
+    let mut scene = Scene::new().await;
+    scene.enqueue(3).await;
+    let (lost, tasks) = scene.agent("lost", 3).await;
+    scene.queue.store().command(&["DEL", &scene.queue.keys().task(&tasks[1].id)]).await.unwrap();
+    scene.silence(&lost, 60).await;
+    let report = scene.sweep().await;
+    assert_eq!((report.summary.did(Action::Reset), report.summary.mended), (2, 1));
+    assert_eq!(scene.count("agents").await, 0);
+}
