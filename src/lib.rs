@@ -3,3 +3,5 @@
 pub mod core;
 pub mod native;
 pub mod store;
+#[cfg(feature = "daemon")]
+pub mod telemetry;

@@ -1,0 +1,13 @@
+//! What this process says of itself: metrics, log lines, and words to the service manager.
+
+pub mod log;
+pub mod metrics;
+pub mod recorder;
+pub mod systemd;
+
+mod durable;
+mod events;
+mod gauges;
+
+#[cfg(test)]
+mod tests;
