@@ -3,9 +3,15 @@
 #[cfg(feature = "daemon")]
 pub mod config;
 pub mod core;
+#[cfg(feature = "daemon")]
+pub mod daemon;
+#[cfg(feature = "daemon")]
+pub mod http;
 pub mod native;
 #[cfg(feature = "daemon")]
 pub mod private_server;
 pub mod store;
 #[cfg(feature = "daemon")]
 pub mod sweep;
+#[cfg(feature = "daemon")]
+pub mod telemetry;

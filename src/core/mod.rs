@@ -15,6 +15,7 @@
 pub mod decision;
 pub mod facts;
 pub mod guard;
+pub mod health;
 pub mod id;
 pub mod liveness;
 pub mod observer;

@@ -4,7 +4,9 @@
 //! input, does no retries and never overlaps itself; the next one is the retry. What goes wrong in one queue doesn't
 //! cost the others their pass.
 
+mod carry;
 mod cursor;
+mod guards;
 mod pass;
 pub mod report;
 pub mod schedule;

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use crate::core::words::Skip;
 use crate::native::Queue;
-use crate::native::scripts::census::Census;
+use crate::native::scripts::census::{Census, CensusAnswer};
 use crate::native::scripts::reconcile::{Reconcile, Reconciled};
 use crate::store::{Reply, Shape, StoreError};
 
@@ -29,8 +29,8 @@ pub(super) struct Walk {
 }
 
 impl Walk {
-    /// Counts a few sessions. Small fleets are walked whole in each pass.
-    pub(super) async fn census(&mut self, queue: &Queue) -> Result<(), StoreError> {
+    /// Counts the queue, and a few of its sessions. Small fleets are walked whole in each pass.
+    pub(super) async fn census(&mut self, queue: &Queue) -> Result<CensusAnswer, StoreError> {
         let (sessions, next) = scan(queue, "agents", &self.sessions_at, SESSIONS).await?;
         let began = self.sessions_at.is_empty() || self.sessions_at == "0";
         let oldest = if began { None } else { self.oldest_so_far };
@@ -48,7 +48,7 @@ impl Walk {
         // A bound, so that a large fleet's names aren't all kept; the next round brings the others.
         self.running
             .extend(holders.map(|(session, _)| session).take(200_usize.saturating_sub(self.running.len())));
-        Ok(())
+        Ok(counted)
     }
 
     /// Compares a few entries with their records; what can only be mended one way is, where `repair` says so.

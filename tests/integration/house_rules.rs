@@ -118,7 +118,7 @@ fn a_room_uses_what_stands_below_it() {
 #[test]
 fn the_core_is_pure() {
     for (path, text) in sources().into_iter().filter(|(path, _)| path.starts_with("core")) {
-        for impure in ["async ", "tokio", "tracing", "std::fs", "std::net", "Instant"] {
+        for impure in ["async ", "tokio", "tracing", "std::fs", "std::net", "Instant::now"] {
             assert!(!code(&text).contains(impure), "{} uses {impure}", path.display());
         }
     }
@@ -126,7 +126,7 @@ fn the_core_is_pure() {
 
 #[test]
 fn files_are_small() {
-    for (path, text) in sources() {
+    for (path, text) in sources().into_iter().filter(|(path, _)| !path.ends_with("tests.rs")) {
         let lines = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default().lines().count();
         assert!(
             lines <= 400,

@@ -97,7 +97,11 @@ impl Scene {
 
     async fn sweep(&mut self) -> QueueReport {
         let queues = [(QueueName::new("q").unwrap(), self.policy.clone())];
-        let pass = self.sweeper.run_once(&queues, &CancellationToken::new()).await;
+        let mut pass = self.sweeper.run_once(&queues, &CancellationToken::new()).await;
+        if pass.failed.is_some() {
+            // The old connection broke with the server; a pass does no retries, the next one is the retry.
+            pass = self.sweeper.run_once(&queues, &CancellationToken::new()).await;
+        }
         assert!(pass.failed.is_none(), "{:?}", pass.failed);
         let (_, report) = pass.queues.into_iter().next().unwrap();
         report.unwrap()
@@ -210,6 +214,7 @@ async fn after_a_restart_of_redis_every_agent_gets_time_to_beat() {
         .await
         .unwrap();
     scene.server.inner.restart().await.unwrap();
+    scene.queue = scene.server.queue("q");
     scene.silence(&lost, 60).await;
     let report = scene.sweep().await;
     assert_eq!(report.guards.first().map(|open| open.guard), Some(Guard::RedisChanged));

@@ -1,14 +1,15 @@
 #!lua flags=allow-oom
--- Counts what some sessions run, for gauges; a session that holds tasks and that nobody watches gets its time from now.
+-- Counts the queue as it is at one moment, and what some sessions run, for gauges; a session that holds tasks and that nobody watches gets its time from now.
 -- KEYS    the queue's fixed keys
 -- ARGV    format, then sessions (100 at most)
--- RETURNS now ms, then for each: {running, oldest taken at ms or '', heartbeat ms or ''}
+-- RETURNS now ms, {pending, delayed, dead}, {name of a durable total, its value, …}, then for each session:
+--         {running, oldest taken at ms or '', heartbeat ms or ''}
 -- GUARD   writes a heartbeat only for a session that has tasks and stands in no index
 -- REPEAT  the same
--- COST    4 µs a session
+-- COST    20 µs, and 3 µs a session
 --! include head
 local now = server_time()
-local rows = { now }
+local rows = { now, { call('ZCARD', pending), call('ZCARD', delayed), call('ZCARD', dead) }, call('HGETALL', stats) }
 for i = 2, #ARGV do
   local session = ARGV[i]
   local set = running_key(session)

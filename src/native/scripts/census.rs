@@ -1,9 +1,11 @@
-//! Counting what sessions run.
+//! Counting a queue, and what its sessions run.
+
+use std::collections::BTreeMap;
 
 use crate::native::Command;
 use crate::store::{Args, Reply, Script, Shape, StoreError};
 
-/// Counts what up to 100 sessions run.
+/// Counts the queue as it is at one moment, and what up to 100 sessions run.
 #[derive(Debug, Clone)]
 pub struct Census {
     /// The sessions.
@@ -27,6 +29,14 @@ pub struct Counted {
 pub struct CensusAnswer {
     /// The server's clock, ms.
     pub now_ms: i64,
+    /// Tasks that wait.
+    pub pending: u64,
+    /// Tasks that wait for their time.
+    pub delayed: u64,
+    /// Dead letters.
+    pub dead: u64,
+    /// The scripts' durable totals, of the same moment.
+    pub totals: BTreeMap<String, i64>,
     /// The shares, in order.
     pub counted: Vec<Counted>,
 }
@@ -47,6 +57,11 @@ impl Command for Census {
     fn read(&self, shape: &Shape<'_>, reply: Reply) -> Result<CensusAnswer, StoreError> {
         let mut items = shape.list(reply)?.into_iter();
         let now_ms = shape.int(items.next().unwrap_or(Reply::Nil))?;
+        let [pending, delayed, dead] = shape.array(items.next().unwrap_or(Reply::Nil))?;
+        let size = |reply| Ok::<_, StoreError>(u64::try_from(shape.int(reply)?).unwrap_or(0));
+        let totals = shape.rows(items.next().unwrap_or(Reply::Nil))?.into_iter();
+        let totals = totals.map(|[name, n]| Ok((shape.text(name)?, shape.int(n)?)));
+        let totals = totals.collect::<Result<_, StoreError>>()?;
         let counted = items.map(|row| {
             let [running, oldest, beat] = shape.array(row)?;
             Ok(Counted {
@@ -55,6 +70,14 @@ impl Command for Census {
                 beat_ms: shape.maybe_int(beat)?,
             })
         });
-        Ok(CensusAnswer { now_ms, counted: counted.collect::<Result<_, StoreError>>()? })
+        let counted = counted.collect::<Result<_, StoreError>>()?;
+        Ok(CensusAnswer {
+            now_ms,
+            pending: size(pending)?,
+            delayed: size(delayed)?,
+            dead: size(dead)?,
+            totals,
+            counted,
+        })
     }
 }

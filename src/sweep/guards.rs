@@ -1,0 +1,90 @@
+//! Which guards are open in a pass, and what they leave.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::pass::{Pass, Progress, QueueState};
+use super::report::OpenGuard;
+use crate::core::guard::Moves;
+use crate::core::summary::Summary;
+use crate::core::words::Guard;
+use crate::native::scripts::observe::{Figures, Page};
+
+impl Pass<'_> {
+    /// Which guards are open in this pass, and what they leave.
+    pub(super) fn open_guards(
+        &self,
+        state: &mut QueueState,
+        page: &Page,
+        control: &BTreeMap<String, String>,
+    ) -> Progress {
+        let now_ms = page.facts.now_ms;
+        let number = |field: &str| control.get(field).and_then(|value| value.parse::<i64>().ok());
+        let overridden = |guard: Guard| {
+            number(&format!("override:{}", guard.as_str())).is_some_and(|until| until > now_ms)
+        };
+        let mut guards = Vec::new();
+        let mut blocked = None;
+        let mut open = |guard: Guard, reason: String| guards.push(OpenGuard { guard, reason });
+        if page.grace_until_ms > now_ms {
+            let by =
+                control.get("grace_by").and_then(|by| Guard::parse(by)).filter(|_| page.figures.known_server);
+            let guard = by.unwrap_or(Guard::RedisChanged);
+            if !overridden(guard) {
+                let left = (page.grace_until_ms - now_ms) / 1000;
+                open(guard, format!("every agent gets time to beat again; {left} s left"));
+                blocked = Some(guard);
+            }
+        }
+        if self.paused && !overridden(Guard::OwnPause) {
+            open(Guard::OwnPause, "this process stood still; what it knew is old".to_owned());
+            blocked = blocked.or(Some(Guard::OwnPause));
+        }
+        let since_paced =
+            number("paced_at").map(|at| Duration::from_millis(u64::try_from(now_ms - at).unwrap_or(0)));
+        let Figures { sessions, silent, .. } = page.figures;
+        let mut moves = state.mass_loss.assess(self.started.elapsed(), sessions, silent, since_paced);
+        if overridden(Guard::MassLoss) {
+            moves = Moves::All;
+        }
+        match moves {
+            Moves::All => {}
+            Moves::Paced(_) => {
+                open(
+                    Guard::MassLoss,
+                    format!("{silent} of {sessions} agents fell silent; one is moved at a time"),
+                );
+            }
+            Moves::None => {
+                open(
+                    Guard::MassLoss,
+                    format!("all {sessions} agents fell silent; nothing moves until one beats"),
+                );
+            }
+        }
+        self.say_guards(state, &guards);
+        Progress {
+            summary: Summary::default(),
+            guards,
+            blocked,
+            moves,
+            returned: 0,
+            lost_running: 0,
+            oldest_abandoned_ms: None,
+            paced: false,
+        }
+    }
+
+    pub(super) fn say_guards(&self, state: &mut QueueState, open: &[OpenGuard]) {
+        let queue = state.queue.name();
+        for one in open.iter().filter(|one| !state.open.contains(&one.guard)) {
+            tracing::warn!(%queue, guard = one.guard.as_str(), reason = %one.reason, "guard opened: moves are held");
+            self.observer.guard(queue, one.guard, true);
+        }
+        for guard in state.open.iter().filter(|guard| !open.iter().any(|one| one.guard == **guard)) {
+            tracing::info!(%queue, guard = guard.as_str(), "guard closed");
+            self.observer.guard(queue, *guard, false);
+        }
+        state.open = open.iter().map(|one| one.guard).collect();
+    }
+}
