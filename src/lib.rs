@@ -15,3 +15,5 @@ pub mod store;
 pub mod sweep;
 #[cfg(feature = "daemon")]
 pub mod telemetry;
+#[cfg(feature = "daemon")]
+pub mod work;

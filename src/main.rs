@@ -1,12 +1,15 @@
 //! The `backstop` program.
 
+use std::io::Write;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let args: Vec<_> = std::env::args_os().skip(1).collect();
     if args.first().is_some_and(|word| word == backstop::private_server::WITH_PARENT) {
-        let _ = backstop::private_server::with_parent(args.get(1..).unwrap_or_default());
-        return ExitCode::FAILURE;
+        let program = args.get(3).map(|program| program.to_string_lossy().into_owned()).unwrap_or_default();
+        let error = backstop::private_server::with_parent(args.get(1..).unwrap_or_default());
+        let _ = writeln!(std::io::stderr(), "could not start {program:?}: {error}");
+        return ExitCode::from(127);
     }
     ExitCode::SUCCESS
 }

@@ -11,5 +11,6 @@
 )]
 
 mod house_rules; // who may use what, how large a file may be
+mod program;
 mod support; // a private Redis, conditions to wait for
-mod sweeping; // a pass over a real queue: what it moves, what it leaves, what it says
+mod sweeping; // a pass over a real queue: what it moves, what it leaves, what it says // any program as an agent: exit codes, stopping, what is left behind

@@ -27,6 +27,7 @@ else
   call('ZCARD', pending) call('ZCARD', delayed) call('ZCARD', expiring)
   call('ZREM', pending, id)
   call('ZREM', delayed, id)
+  call('ZREM', expiring, id)
   finish(id, 'discarded:' .. (t[2] or ''), setting('keep_done'))
   count('discarded')
   write_counts()

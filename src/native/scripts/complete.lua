@@ -13,7 +13,7 @@
 --! include head policy move
 local now = server_time()
 local keep = setting('keep_done')
-local answers, left = {}, {}
+local answers, left, ended, lasted = {}, {}, {}, {}
 call('ZCARD', pending) call('ZCARD', delayed) call('ZCARD', expiring) call('ZCARD', dead)
 
 -- 2 % wide buckets from 10 ms on: exact counts that merge and that any language's agents feed.
@@ -49,7 +49,7 @@ end
 local function seq_of(token) return string.match(token, '^%d+%-(%d+)%-') end
 
 local function complete(id, token)
-  local t = call('HMGET', task_key(id), 'token', 'session', 'type', 'taken_at', 'abandonments', 'late')
+  local t = call('HMGET', task_key(id), 'token', 'session', 'type', 'taken_at')
   if not t[3] then
     local stub = call('GET', base .. 'done:' .. id)
     if not stub then return 'gone' end
@@ -58,15 +58,16 @@ local function complete(id, token)
     if how == 'completed' and seq_of(by) == seq_of(token) then return late(id, token, how .. ':' .. by, seen) end
     return 'gone'
   end
-  local abandonments = tonumber(t[5]) or 0
+  -- A first attempt that runs was never abandoned; looking for a field that isn't there is what costs most.
+  local holder, past = t[2], {}
+  if not (runs(holder) and string.sub(t[1], 1, 2) == '1-') then past = call('HMGET', task_key(id), 'abandonments', 'late') end
+  local abandonments = tonumber(past[1]) or 0
   if t[1] ~= token then
-    if t[1] and seq_of(t[1]) == seq_of(token) and abandonments > 0 then return late(id, token, 'record', t[6]) end
+    if t[1] and seq_of(t[1]) == seq_of(token) and abandonments > 0 then return late(id, token, 'record', past[2]) end
     return 'gone'
   end
-  local past = history(t[3])
-  local holder = t[2]
+  history(t[3])
   if runs(holder) then
-    call('HINCRBY', past, bucket(now - (tonumber(t[4]) or now)), 1)
     local set = running_key(holder)
     if not left[set] then
       call('ZCARD', set)
@@ -78,8 +79,7 @@ local function complete(id, token)
     -- A failure was this token's own word; only what others did to it can be withdrawn.
     local why = string.sub(holder or '', 2)
     if why == 'failed' then return 'gone' end
-    if not limits_of(t[3]).accept_late then return late(id, token, 'record', t[6]) end
-    call('HINCRBY', past, bucket(now - (tonumber(t[4]) or now)), 1)
+    if not limits_of(t[3]).accept_late then return late(id, token, 'record', past[2]) end
     call('ZREM', pending, id)
     call('ZREM', delayed, id)
     call('ZREM', dead, id)
@@ -88,6 +88,10 @@ local function complete(id, token)
     event(now, 'what', 'withdrawn', 'task', id, 'token', token, 'was', why)
   end
   if abandonments > 0 then count('recovered') end
+  local lengths, edge = lasted[t[3]] or {}, bucket(now - (tonumber(t[4]) or now))
+  lengths[edge] = (lengths[edge] or 0) + 1
+  lasted[t[3]] = lengths
+  ended[#ended + 1] = id
   finish(id, 'completed:' .. token, abandonments > 0 and math.max(keep, 86400000) or keep)
   count('completed')
   return runs(holder) and 'completed' or 'withdrawn'
@@ -95,5 +99,9 @@ end
 
 for i = 2, #ARGV, 2 do answers[#answers + 1] = complete(ARGV[i], ARGV[i + 1]) end
 for set, ids in pairs(left) do call('ZREM', set, unpack(ids)) end
+if #ended > 0 then call('ZREM', expiring, unpack(ended)) end
+for kind, lengths in pairs(lasted) do
+  for edge, n in pairs(lengths) do call('HINCRBY', history(kind), edge, n) end
+end
 write_counts()
 return answers

@@ -19,6 +19,7 @@ local failures = tonumber(call('HGET', key, 'failures') or 0) + 1
 count('failed')
 local answer
 if t.cancelled then
+  call('ZREM', expiring, id)
   finish(id, 'discarded:' .. token, setting('keep_done'))
   count('discarded')
   answer = { 'discarded' }

@@ -52,8 +52,7 @@ end
 local rows, out, scores, bytes, first = {}, {}, {}, 0, nil
 for _, id in ipairs(ids) do
   local key = task_key(id)
-  local t = call('HMGET', key, 'type', 'attempt', 'seq', 'deadline', 'payload', 'abandonments', 'failures',
-    'enqueued_at', 'session')
+  local t = call('HMGET', key, 'type', 'attempt', 'seq', 'deadline', 'payload', 'enqueued_at', 'session')
   local payload = t[5] or (t[1] and call('GET', base .. 'payload:' .. id))
   if not t[1] then
     count('skipped:no_record')
@@ -80,18 +79,21 @@ for _, id in ipairs(ids) do
       record[#record + 1] = 'alive_until'
       record[#record + 1] = alive
     end
-    if t[9] and string.sub(t[9], 1, 7) == '!reset:' then
+    -- A first attempt has neither a past nor a checkpoint; looking for a field that isn't there is what costs most.
+    local past, checkpoint = {}, ''
+    if attempt > 1 then
+      past = call('HMGET', key, 'abandonments', 'failures')
+      checkpoint = call('GET', base .. 'checkpoint:' .. id) or ''
       -- Cleared here and not by the reset, whose page is the one that must be fast.
-      call('HDEL', key, 'revoked_at', 'reason', 'limit', 'alive_until')
-      count('reclaimed')
+      call('HDEL', key, 'revoked_at', 'reason', 'limit', 'alive_until', 'alerted')
+      if string.sub(t[7] or '', 1, 7) == '!reset:' then count('reclaimed') end
     end
     call('HSET', key, unpack(record))
     local score = earliest(now, limit, alive, t[4])
     if not first or score < first then first = score end
     scores[#scores + 1] = score
     scores[#scores + 1] = id
-    local checkpoint = attempt > 1 and call('GET', base .. 'checkpoint:' .. id) or ''
-    rows[#rows + 1] = { id, token, t[1], attempt, payload, t[8], t[4] or '', t[6] or '0', t[7] or '0', checkpoint }
+    rows[#rows + 1] = { id, token, t[1], attempt, payload, t[6], t[4] or '', past[1] or '0', past[2] or '0', checkpoint }
   end
   out[#out + 1] = id
 end

@@ -4,6 +4,7 @@
 local function give_up(id, t, cause, action, ready_at, now)
   if action == 'discard' then
     -- A person had cancelled it: that it ends is no abandonment.
+    call('ZREM', expiring, id)
     finish(id, 'discarded:' .. t.token, 86400000)
     count('discarded')
     return 'discarded'

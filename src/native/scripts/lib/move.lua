@@ -19,7 +19,6 @@ end
 -- that a late result is known as one.
 local function finish(id, stub, keep)
   call('DEL', task_key(id), base .. 'payload:' .. id, base .. 'checkpoint:' .. id, base .. 'error:' .. id)
-  call('ZREM', expiring, id)
   call('SET', base .. 'done:' .. id, stub, 'PX', keep)
 end
 

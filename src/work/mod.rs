@@ -1,0 +1,131 @@
+//! Any program as an agent: one process a task, its payload on standard input, its exit code the outcome.
+
+mod output;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::io::AsyncWriteExt;
+use tokio::process::{Child, ChildStdin, Command};
+use tokio_util::sync::CancellationToken;
+
+use crate::private_server::command_with_parent;
+
+/// The exit code by which a program gives its task back: EX_TEMPFAIL of sysexits.h.
+pub const GIVE_BACK: i32 = 75;
+
+/// How the program is run.
+#[derive(Debug, Clone)]
+pub struct Program {
+    /// This program's own binary, by which the command is started so that it dies with us.
+    pub launcher: PathBuf,
+    /// The command and its arguments.
+    pub command: Vec<OsString>,
+    /// What a program that was told to stop (SIGTERM) is given before it is killed.
+    pub kill_after: Duration,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// It exited with 0.
+    Done,
+    /// It exited with [`GIVE_BACK`].
+    GaveBack,
+    /// It exited otherwise, or could not be started; the last of its standard error, or why.
+    Failed(Vec<u8>),
+    /// It was told to stop, and is gone.
+    Stopped,
+}
+
+impl Program {
+    /// Runs the command once, with these variables and this standard input, until it ends or `stop` says so. When this
+    /// returns, nothing of its process group is left.
+    pub async fn run(&self, variables: &[(&str, &str)], input: &[u8], stop: &CancellationToken) -> Outcome {
+        let mut child = match self.start(variables) {
+            Ok(child) => child,
+            Err(error) => {
+                return Outcome::Failed(format!("could not start the command: {error}").into_bytes());
+            }
+        };
+        let group = child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
+        let tail = output::Tail::of(child.stderr.take());
+        let feeding = tokio::spawn(feed(child.stdin.take(), input.to_vec()));
+        let status = tokio::select! {
+            status = child.wait() => Some(status),
+            () = stop.cancelled() => None,
+        };
+        let outcome = match status {
+            Some(status) => {
+                // What it left running would go on with a task that is over.
+                signal(group, Signal::KILL);
+                let last = tail.last().await;
+                ended(status, last)
+            }
+            None => {
+                self.end(&mut child, group).await;
+                Outcome::Stopped
+            }
+        };
+        feeding.abort();
+        outcome
+    }
+
+    fn start(&self, variables: &[(&str, &str)]) -> std::io::Result<Child> {
+        let program = self.command.first().cloned().unwrap_or_default();
+        let mut command = Command::from(command_with_parent(&self.launcher, program));
+        command
+            .args(self.command.get(1..).unwrap_or_default())
+            .envs(variables.iter().copied())
+            // Where Redis is, and by which password, is not the program's business.
+            .env_remove("BACKSTOP_REDIS_URL")
+            .process_group(0)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::inherit())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+    }
+
+    async fn end(&self, child: &mut Child, group: Option<Pid>) {
+        signal(group, Signal::TERM);
+        let ended = tokio::time::timeout(self.kill_after, child.wait()).await;
+        signal(group, Signal::KILL);
+        if ended.is_err() {
+            // Killed: it ends now, whatever it ignores.
+            let _ = child.wait().await;
+        }
+    }
+}
+
+fn signal(group: Option<Pid>, signal: Signal) {
+    // A group that is gone already has got what it was sent.
+    let _ = group.map(|group| kill_process_group(group, signal));
+}
+
+async fn feed(stdin: Option<ChildStdin>, input: Vec<u8>) {
+    if let Some(mut stdin) = stdin {
+        // A program may close its input before it has read all: that is its choice, not a failure.
+        let _ = stdin.write_all(&input).await;
+    }
+}
+
+fn ended(status: std::io::Result<ExitStatus>, last: Vec<u8>) -> Outcome {
+    use std::os::unix::process::ExitStatusExt;
+    let status = match status {
+        Ok(status) => status,
+        Err(error) => {
+            return Outcome::Failed(format!("could not wait for the command: {error}").into_bytes());
+        }
+    };
+    match (status.code(), status.signal()) {
+        (Some(0), _) => Outcome::Done,
+        (Some(GIVE_BACK), _) => Outcome::GaveBack,
+        _ if !last.trim_ascii().is_empty() => Outcome::Failed(last),
+        (Some(code), _) => Outcome::Failed(format!("exit code {code}").into_bytes()),
+        (None, signal) => Outcome::Failed(format!("killed by signal {}", signal.unwrap_or(0)).into_bytes()),
+    }
+}
