@@ -1,5 +1,7 @@
 //! Backstop brings back the tasks of dead agents.
 
+#[cfg(feature = "agent")]
+pub mod agent;
 #[cfg(feature = "daemon")]
 pub mod config;
 pub mod core;

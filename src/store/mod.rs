@@ -63,6 +63,11 @@ impl Store {
         }
         let wrong = |source| StoreError::from_redis("understand the address of Redis", source);
         let client = redis::Client::open(url).map_err(wrong)?;
+        let manager = Self::manager(&client, options)?;
+        Ok(Self { manager, client, observer: Arc::new(NoObserver) })
+    }
+
+    fn manager(client: &redis::Client, options: &Options) -> Result<ConnectionManager, StoreError> {
         // One retry with a short delay: with the server down each call would block for 9.5 s by default, and the
         // callers' own next tick is the retry.
         let config = ConnectionManagerConfig::new()
@@ -71,8 +76,17 @@ impl Store {
             .set_max_delay(Duration::from_millis(500))
             .set_response_timeout(Some(options.response_timeout))
             .set_connection_timeout(Some(options.connect_timeout));
-        let manager = ConnectionManager::new_lazy_with_config(client.clone(), config).map_err(wrong)?;
-        Ok(Self { manager, client, observer: Arc::new(NoObserver) })
+        ConnectionManager::new_lazy_with_config(client.clone(), config)
+            .map_err(|source| StoreError::from_redis("prepare a connection to Redis", source))
+    }
+
+    /// Another connection to the same Redis, belonging to the runtime in which this is called.
+    ///
+    /// # Errors
+    /// As [`Self::connect`].
+    pub fn again(&self, options: &Options) -> Result<Self, StoreError> {
+        let manager = Self::manager(&self.client, options)?;
+        Ok(Self { manager, client: self.client.clone(), observer: Arc::clone(&self.observer) })
     }
 
     /// The same connection, reporting to `observer`.

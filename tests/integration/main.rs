@@ -10,6 +10,7 @@
     reason = "a test that fails should do so at once"
 )]
 
+mod agent; // the agent library: runs each task once, comes back, stops when told to
 mod house_rules; // who may use what, how large a file may be
 mod program;
 mod support; // a private Redis, conditions to wait for

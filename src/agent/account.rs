@@ -1,0 +1,40 @@
+//! What became of an agent's tasks, as it was answered.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Counts of answers. A task counts where its last answer put it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Account {
+    /// Tasks that were taken.
+    pub taken: u64,
+    /// Tasks that were adopted from a predecessor.
+    pub adopted: u64,
+    /// Completions that count; repeats of one are not counted again.
+    pub completed: u64,
+    /// Completions that count though the task had been given up meanwhile.
+    pub withdrawn: u64,
+    /// Completions that were refused: another attempt has the task, or nothing is known of it any more.
+    pub refused: u64,
+    /// Failures that will be tried again.
+    pub retried: u64,
+    /// Tasks that became dead letters in this agent's hands.
+    pub dead: u64,
+    /// Tasks that were given back.
+    pub released: u64,
+    /// Tasks that were stopped because this agent no longer held them.
+    pub fenced: u64,
+}
+
+/// An account that several parts of an agent write.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Shared(Arc<Mutex<Account>>);
+
+impl Shared {
+    pub(super) fn note(&self, change: impl FnOnce(&mut Account)) {
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    pub(super) fn get(&self) -> Account {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,389 @@
+//! One session's life: take, run, report; stop when told to.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use tokio::sync::{Notify, mpsc};
+use tokio::task::{Id, JoinError, JoinHandle, JoinSet};
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::account::Shared;
+use super::builder::Settings;
+use super::heart::{Heart, Over, Pulse};
+use super::reporter::{Outcome, Report, Reporter};
+use super::running::Running;
+use super::session;
+use super::task::{Failure, StopReason, Task};
+use super::{AgentError, heart};
+use crate::core::id::Session;
+use crate::native::scripts::beat::Drain;
+use crate::native::scripts::leave::{Leave, LeaveAnswer};
+use crate::native::scripts::release::Release;
+use crate::native::scripts::take::{Take, TakeAnswer, Taken};
+use crate::native::{Queue, fresh_nonce};
+use crate::store::{Store, StoreError};
+
+/// Tasks that a session may hold, running or unreported.
+const MOST_HELD: usize = 256;
+/// How long an agent without work waits for a hint before it looks again.
+const POLL: Duration = Duration::from_secs(1);
+/// How long outcomes are still told once an agent is to end, and how long it tries to leave.
+const LAST_WORDS: Duration = Duration::from_secs(10);
+/// The wait after a handler gave its task back without saying for how long.
+const GIVE_BACK: Duration = Duration::from_secs(5);
+
+/// How a life ends that ends in order.
+pub(super) enum End {
+    /// It was stopped, or has done its count.
+    Done,
+    /// The session was given up; another may begin.
+    Lost(Session),
+}
+
+/// A session that lives.
+pub(super) struct Life {
+    settings: Settings,
+    queue: Queue,
+    session: Session,
+    running: Running,
+    account: Shared,
+    heart: Heart,
+    adopted: Vec<Taken>,
+    reports: mpsc::Sender<Report>,
+    reporter: JoinHandle<()>,
+    give_up: CancellationToken,
+    wake: Arc<Notify>,
+    _listening: DropGuard,
+}
+
+/// How one run ended: by its own word, dropped where it waited, or by a panic.
+type Ended = Option<Result<(), Failure>>;
+
+struct Work {
+    handlers: JoinSet<Ended>,
+    names: HashMap<Id, (String, String)>,
+    left: u64,
+    taking: Option<JoinHandle<Result<TakeAnswer, StoreError>>>,
+    look_at: Instant,
+    stopping: bool,
+    force_at: Option<Instant>,
+}
+
+impl Life {
+    pub(super) async fn begin(
+        store: &Store,
+        settings: &Settings,
+        lost: Option<Session>,
+        stop: &CancellationToken,
+        account: &Shared,
+    ) -> Result<Self, AgentError> {
+        let store = store.again(&settings.options)?;
+        let queue = Queue::new(store.clone(), settings.queue.clone());
+        let mut begun = session::register(&queue, settings, lost, stop).await?;
+        if let Err(error) = queue.announce().await {
+            // The daemon may know the queue from its configuration; whoever enqueues announces it too.
+            tracing::debug!(%error, "could not announce the queue");
+        }
+        let running = Running::default();
+        // It beats while it settles what its predecessors left.
+        let heart = Heart::start(heart::Life {
+            store,
+            options: settings.options.clone(),
+            queue: settings.queue.clone(),
+            session: begun.session.clone(),
+            running: running.clone(),
+            interval: begun.interval,
+            stop_after: begun.stop_after,
+        })?;
+        let adopted = begun.settle(&queue, settings, &running, stop).await?;
+        account.note(|account| account.adopted += adopted.len() as u64);
+        let (reports, told) = mpsc::channel(MOST_HELD);
+        let give_up = CancellationToken::new();
+        let reporter = Reporter {
+            queue: queue.clone(),
+            session: begun.session.clone(),
+            running: running.clone(),
+            account: account.clone(),
+            give_up: give_up.clone(),
+        };
+        let wake = Arc::new(Notify::new());
+        let ears = CancellationToken::new();
+        tokio::spawn(listen(queue.clone(), Arc::clone(&wake), ears.clone()));
+        Ok(Self {
+            settings: settings.clone(),
+            session: begun.session,
+            running,
+            account: account.clone(),
+            heart,
+            adopted,
+            reports,
+            reporter: tokio::spawn(reporter.work(told)),
+            give_up,
+            wake,
+            _listening: ears.drop_guard(),
+            queue,
+        })
+    }
+
+    /// Takes, runs and reports until the session ends.
+    pub(super) async fn live<H, F>(mut self, handler: &H, stop: &CancellationToken) -> Result<End, AgentError>
+    where
+        H: Fn(Task) -> F,
+        F: Future<Output = Result<(), Failure>> + Send + 'static,
+    {
+        let mut pulse = self.heart.pulse();
+        let done_before = self.account.get().taken;
+        let mut work = Work {
+            handlers: JoinSet::new(),
+            names: HashMap::new(),
+            left: self.settings.count.map_or(u64::MAX, |count| count.saturating_sub(done_before)),
+            taking: None,
+            look_at: Instant::now(),
+            stopping: false,
+            force_at: None,
+        };
+        for task in std::mem::take(&mut self.adopted) {
+            self.start(&mut work, task, handler);
+        }
+        let over = loop {
+            let now = *pulse.borrow_and_update();
+            if let Some(over) = now.over {
+                break Some(over);
+            }
+            if now.drain == Some(Drain::Release) {
+                self.running.stop_all(StopReason::Stopping);
+            }
+            if work.handlers.is_empty() && work.taking.is_none() && (work.stopping || work.left == 0) {
+                break None;
+            }
+            let room = self.room(&work, now);
+            let force_at = work.force_at.unwrap_or_else(Instant::now);
+            tokio::select! {
+                changed = pulse.changed() => if changed.is_err() { break Some(Over::Broken) },
+                () = stop.cancelled(), if !work.stopping => {
+                    work.stopping = true;
+                    work.force_at = Some(Instant::now() + self.settings.drain_timeout);
+                }
+                () = sleep_until(force_at), if work.force_at.is_some() => {
+                    self.running.stop_all(StopReason::Stopping);
+                    work.force_at = None;
+                }
+                Some(ended) = work.handlers.join_next_with_id(), if !work.handlers.is_empty() => {
+                    self.report(&mut work, ended).await;
+                }
+                answer = answered(&mut work.taking), if work.taking.is_some() => {
+                    work.taking = None;
+                    if let Some(over) = self.took(&mut work, answer, handler) {
+                        break Some(over);
+                    }
+                }
+                () = self.wake.notified(), if room > 0 && work.look_at > Instant::now() => {
+                    work.look_at = Instant::now();
+                }
+                () = sleep_until(work.look_at), if room > 0 => {
+                    let take = Take { session: self.session.clone(), nonce: fresh_nonce()?, most: room };
+                    let queue = self.queue.clone();
+                    work.taking = Some(tokio::spawn(async move { queue.run(&take).await }));
+                }
+            }
+        };
+        self.end(work, over).await
+    }
+
+    /// How many tasks may be taken now: only what can start at once, so that nobody waits behind a busy agent.
+    fn room(&self, work: &Work, pulse: Pulse) -> u32 {
+        if work.stopping || pulse.drain.is_some() || pulse.out_of_touch || work.taking.is_some() {
+            return 0;
+        }
+        let free = self.settings.concurrency.saturating_sub(work.handlers.len());
+        let room = free.min(MOST_HELD.saturating_sub(self.running.len())).min(50);
+        u32::try_from(work.left.min(room as u64)).unwrap_or(0)
+    }
+
+    /// Starts what was taken; whether the session turned out to be over.
+    fn took<H, F>(&self, work: &mut Work, answer: Result<TakeAnswer, StoreError>, handler: &H) -> Option<Over>
+    where
+        H: Fn(Task) -> F,
+        F: Future<Output = Result<(), Failure>> + Send + 'static,
+    {
+        let later = |wait: Duration| Instant::now() + wait;
+        match answer {
+            Ok(TakeAnswer::Took(tasks)) => {
+                self.account.note(|account| account.taken += tasks.len() as u64);
+                work.left = work.left.saturating_sub(tasks.len() as u64);
+                for task in tasks {
+                    self.running.begin(&task.id, &task.token);
+                    self.start(work, task, handler);
+                }
+            }
+            Ok(TakeAnswer::Empty(next)) => work.look_at = later(next.unwrap_or(POLL).min(poll())),
+            Ok(TakeAnswer::Paused | TakeAnswer::Draining) => work.look_at = later(poll()),
+            Ok(TakeAnswer::Superseded) => return Some(Over::Superseded),
+            Ok(TakeAnswer::Lost) => return Some(Over::Lost),
+            Err(error) => {
+                // If it ran, the next beats show what it took.
+                tracing::warn!(%error, "could not take tasks");
+                work.look_at = later(poll() / 2);
+            }
+        }
+        None
+    }
+
+    fn start<H, F>(&self, work: &mut Work, taken: Taken, handler: &H)
+    where
+        H: Fn(Task) -> F,
+        F: Future<Output = Result<(), Failure>> + Send + 'static,
+    {
+        let (id, token) = (taken.id.clone(), taken.token.clone());
+        let stop = self.running.token_of(&id, &token);
+        let task = Task {
+            queue: self.settings.queue.clone(),
+            taken: Arc::new(taken),
+            stop: stop.clone(),
+            running: self.running.clone(),
+        };
+        let grace = self.settings.stop_grace;
+        // A handler may panic before it waits for the first time; that too is its task's failure only.
+        let begun = catch_unwind(AssertUnwindSafe(|| handler(task)));
+        let handle = work.handlers.spawn(async move {
+            let Ok(running) = begun else { return Some(Err(Failure::retry("the handler panicked"))) };
+            let dropped = async {
+                stop.cancelled().await;
+                tokio::time::sleep(grace).await;
+            };
+            tokio::select! {
+                ended = running => Some(ended),
+                () = dropped => None,
+            }
+        });
+        work.names.insert(handle.id(), (id, token));
+    }
+
+    async fn report(&self, work: &mut Work, ended: Result<(Id, Ended), JoinError>) {
+        let (handler, ended) = match ended {
+            Ok((handler, ended)) => (handler, ended),
+            Err(error) => {
+                let failure = Failure::retry(format!("the handler panicked: {error}"));
+                (error.id(), error.is_panic().then_some(Err(failure)))
+            }
+        };
+        let Some((id, token)) = work.names.remove(&handler) else { return };
+        let why = self.running.why(&id, &token);
+        if why == Some(StopReason::Fenced) {
+            tracing::warn!(task = %id, "stopped: this agent no longer holds it");
+            self.account.note(|account| account.fenced += 1);
+            self.running.end(&id, &token);
+            return;
+        }
+        let outcome = match (ended, why) {
+            (Some(Ok(())), _) => Outcome::Done,
+            // It ended because it was told to: that is no failure.
+            (_, Some(_)) | (None, None) => Outcome::GaveBack(Duration::ZERO),
+            (Some(Err(Failure::Retry(error))), None) => Outcome::Failed { error, is_final: false },
+            (Some(Err(Failure::Fatal(error))), None) => Outcome::Failed { error, is_final: true },
+            (Some(Err(Failure::GiveBack(delay))), None) => Outcome::GaveBack(delay.unwrap_or(GIVE_BACK)),
+        };
+        if self.reports.send(Report { id, token, outcome }).await.is_err() {
+            tracing::error!("the reporter is gone: an outcome can't be told");
+        }
+    }
+
+    async fn end(self, mut work: Work, over: Option<Over>) -> Result<End, AgentError> {
+        if over.is_some() {
+            self.running.fence_all();
+        }
+        // Handlers are given their time to stop; those that don't are dropped.
+        let grace = self.settings.stop_grace + Duration::from_secs(1);
+        let ended = timeout(grace, async {
+            while let Some(ended) = work.handlers.join_next_with_id().await {
+                self.report(&mut work, ended).await;
+            }
+        });
+        if ended.await.is_err() {
+            work.handlers.shutdown().await;
+        }
+        drop(self.reports);
+        if timeout(LAST_WORDS, self.reporter).await.is_err() {
+            self.give_up.cancel();
+        }
+        match over {
+            Some(Over::Lost) => Ok(End::Lost(self.session)),
+            Some(Over::Superseded) => Err(AgentError::Superseded),
+            Some(Over::Broken) => Err(AgentError::Setup("its heart could not beat")),
+            None => {
+                if timeout(LAST_WORDS, leave(&self.queue, &self.session)).await.is_err() {
+                    tracing::warn!(session = %self.session, "could not say that it left; the sweeper will find out");
+                }
+                Ok(End::Done)
+            }
+        }
+    }
+}
+
+async fn leave(queue: &Queue, session: &Session) {
+    loop {
+        let leave = Leave { session: session.clone() };
+        match queue.run(&leave).await {
+            Ok(LeaveAnswer::Left) => return,
+            // A take whose answer was lost may have left these.
+            Ok(LeaveAnswer::Holds(pairs)) => {
+                let delay = Duration::ZERO;
+                let pairs = pairs.into_iter().take(50).collect();
+                let release = Release { session: session.clone(), delay, pairs };
+                if let Err(error) = queue.run(&release).await {
+                    tracing::debug!(%error, "could not give back what is left; trying again");
+                    tokio::time::sleep(POLL / 4).await;
+                }
+            }
+            Err(error) => {
+                tracing::debug!(%error, "could not leave; trying again");
+                tokio::time::sleep(POLL / 4).await;
+            }
+        }
+    }
+}
+
+async fn answered(
+    taking: &mut Option<JoinHandle<Result<TakeAnswer, StoreError>>>,
+) -> Result<TakeAnswer, StoreError> {
+    match taking {
+        Some(handle) => match handle.await {
+            Ok(answer) => answer,
+            Err(error) => Err(StoreError::unknown_reply("take tasks", &error.to_string())),
+        },
+        None => std::future::pending().await,
+    }
+}
+
+/// Hints at new work, as long as anyone wants to hear them. A lost one costs a poll, never a task.
+async fn listen(queue: Queue, wake: Arc<Notify>, stop: CancellationToken) {
+    let channel = queue.keys().wake();
+    let hear = async {
+        loop {
+            match queue.store().listen(&channel).await {
+                Ok(mut hints) => {
+                    let mut hints = hints.on_message();
+                    while hints.next().await.is_some() {
+                        wake.notify_one();
+                    }
+                }
+                Err(error) => tracing::debug!(%error, "no hints at new work; polling"),
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    };
+    tokio::select! {
+        () = hear => {}
+        () = stop.cancelled() => {}
+    }
+}
+
+/// The poll, a quarter earlier or later, so that idle agents don't ask in step.
+fn poll() -> Duration {
+    POLL * (750 + getrandom::u32().unwrap_or(0) % 500) / 1000
+}

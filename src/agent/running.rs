@@ -1,0 +1,257 @@
+//! What an agent runs: the one list that its heart, its taker and its reporter share.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio_util::sync::CancellationToken;
+
+use super::task::StopReason;
+use crate::native::scripts::beat::{BeatAnswer, Mark, StopWhy};
+
+/// Pairs of id and token.
+pub(super) type Pairs = Vec<(String, String)>;
+
+#[derive(Debug)]
+struct Run {
+    token: String,
+    stop: CancellationToken,
+    why: Option<StopReason>,
+    mark: Mark,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    runs: HashMap<String, Run>,
+    /// Tasks whose `adopt` awaits an answer.
+    adopting: HashSet<String>,
+    /// Pairs that are held and that nobody here knows, and when a beat first showed them.
+    unknown: HashMap<(String, String), Instant>,
+}
+
+/// The list. A task stands in it from the moment it was taken until its outcome was answered.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Running(Arc<Mutex<Inner>>);
+
+impl Running {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A task begins. One of the same id that runs already is an older attempt, and stops.
+    pub(super) fn begin(&self, id: &str, token: &str) -> CancellationToken {
+        let stop = CancellationToken::new();
+        let run = Run { token: token.to_owned(), stop: stop.clone(), why: None, mark: Mark::None };
+        let mut inner = self.lock();
+        inner.unknown.retain(|(known, _), _| known != id);
+        if let Some(older) = inner.runs.insert(id.to_owned(), run) {
+            older.stop.cancel();
+        }
+        stop
+    }
+
+    /// What stops a task that stands on the list; one that doesn't any more is stopped already.
+    pub(super) fn token_of(&self, id: &str, token: &str) -> CancellationToken {
+        match self.lock().runs.get(id) {
+            Some(run) if run.token == token => run.stop.clone(),
+            Some(_) | None => {
+                let stopped = CancellationToken::new();
+                stopped.cancel();
+                stopped
+            }
+        }
+    }
+
+    /// A task's outcome was answered, or needs no answer.
+    pub(super) fn end(&self, id: &str, token: &str) {
+        let mut inner = self.lock();
+        if inner.runs.get(id).is_some_and(|run| run.token == token) {
+            inner.runs.remove(id);
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.lock().runs.len()
+    }
+
+    pub(super) fn mark(&self, id: &str, token: &str, mark: Mark) {
+        if let Some(run) = self.lock().runs.get_mut(id)
+            && run.token == token
+        {
+            // A checkpoint that waits for its beat isn't overwritten by a mere sign of life.
+            if !(mark == Mark::Alive && matches!(run.mark, Mark::Checkpoint(_))) {
+                run.mark = mark;
+            }
+        }
+    }
+
+    /// Why a task must stop. One that stands here no longer, or under another token, is another's.
+    pub(super) fn why(&self, id: &str, token: &str) -> Option<StopReason> {
+        match self.lock().runs.get(id) {
+            Some(run) if run.token == token => run.why,
+            Some(_) | None => Some(StopReason::Fenced),
+        }
+    }
+
+    pub(super) fn stop_all(&self, why: StopReason) {
+        for run in self.lock().runs.values_mut() {
+            run.why.get_or_insert(why);
+            run.stop.cancel();
+        }
+    }
+
+    /// Stops all, and forgets them: what they do counts for nothing any more.
+    pub(super) fn fence_all(&self) {
+        for (_, run) in self.lock().runs.drain() {
+            run.stop.cancel();
+        }
+    }
+
+    pub(super) fn adopting(&self, ids: impl Iterator<Item = String>) {
+        self.lock().adopting = ids.collect();
+    }
+
+    /// What a beat lists. Marks are taken, and put back by [`Self::unsent`] if the beat isn't answered.
+    pub(super) fn listed(&self) -> Vec<(String, String, Mark)> {
+        let mut inner = self.lock();
+        let take = |run: &mut Run| std::mem::take(&mut run.mark);
+        inner.runs.iter_mut().map(|(id, run)| (id.clone(), run.token.clone(), take(run))).collect()
+    }
+
+    pub(super) fn unsent(&self, pairs: Vec<(String, String, Mark)>) {
+        for (id, token, mark) in pairs {
+            let mut inner = self.lock();
+            if let Some(run) = inner.runs.get_mut(&id)
+                && run.token == token
+                && run.mark == Mark::None
+            {
+                run.mark = mark;
+            }
+        }
+    }
+
+    /// Stops what the answer says, and returns what must be given back: pairs that two beats in a row showed as held and
+    /// that nobody here knows, the second of them sent when any answer to a `take` or `adopt` had timed out. Once is not
+    /// enough: the answer that brings them may be on its way.
+    pub(super) fn heard(&self, answer: &BeatAnswer, sent: Instant, answer_timeout: Duration) -> Pairs {
+        let mut inner = self.lock();
+        for (id, token, why) in &answer.stop {
+            let Some(run) = inner.runs.get_mut(id).filter(|run| run.token == *token) else { continue };
+            let why = match why {
+                StopWhy::Gone => StopReason::Fenced,
+                StopWhy::Revoked => StopReason::Revoked,
+                StopWhy::Cancelled => StopReason::Cancelled,
+            };
+            // Fenced overrides what was said before: its outcome is of no interest any more.
+            if run.why.is_none() || why == StopReason::Fenced {
+                run.why = Some(why);
+            }
+            run.stop.cancel();
+        }
+        let now = Instant::now();
+        let mut unknown = HashMap::new();
+        let mut give_back = Vec::new();
+        for (id, token) in &answer.unlisted {
+            let known =
+                inner.runs.get(id).is_some_and(|run| run.token == *token) || inner.adopting.contains(id);
+            if known {
+                continue;
+            }
+            let pair = (id.clone(), token.clone());
+            match inner.unknown.get(&pair) {
+                Some(first) if sent.saturating_duration_since(*first) > answer_timeout => {
+                    give_back.push(pair)
+                }
+                first => {
+                    let first = first.copied().unwrap_or(now);
+                    unknown.insert(pair, first);
+                }
+            }
+        }
+        inner.unknown = unknown;
+        give_back
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::native::scripts::beat::BeatWord;
+
+    const TIMEOUT: Duration = Duration::from_secs(3);
+
+    fn answer(unlisted: &[(&str, &str)], stop: &[(&str, &str, StopWhy)]) -> BeatAnswer {
+        BeatAnswer {
+            word: BeatWord::GoOn,
+            next: Duration::from_secs(5),
+            drain: None,
+            stop: stop.iter().map(|(id, token, why)| ((*id).into(), (*token).into(), *why)).collect(),
+            unlisted: unlisted.iter().map(|(id, token)| ((*id).into(), (*token).into())).collect(),
+        }
+    }
+
+    #[test]
+    fn a_pair_that_two_beats_show_is_given_back_once_no_answer_can_bring_it_any_more() {
+        let running = Running::default();
+        let first = Instant::now();
+        let seen = answer(&[("t", "1")], &[]);
+        assert!(running.heard(&seen, first, TIMEOUT).is_empty(), "its answer may be on its way");
+        assert!(running.heard(&seen, first + TIMEOUT / 2, TIMEOUT).is_empty());
+        let later = Instant::now() + TIMEOUT * 2;
+        assert_eq!(running.heard(&seen, later, TIMEOUT), [("t".to_owned(), "1".to_owned())]);
+    }
+
+    #[test]
+    fn a_pair_that_a_beat_in_between_did_not_show_begins_anew() {
+        let running = Running::default();
+        let seen = answer(&[("t", "1")], &[]);
+        running.heard(&seen, Instant::now(), TIMEOUT);
+        running.heard(&answer(&[], &[]), Instant::now(), TIMEOUT);
+        assert!(running.heard(&seen, Instant::now() + TIMEOUT * 2, TIMEOUT).is_empty());
+    }
+
+    #[test]
+    fn what_was_taken_meanwhile_or_is_being_adopted_is_not_given_back() {
+        let running = Running::default();
+        let seen = answer(&[("t", "1"), ("a", "2")], &[]);
+        running.adopting(["a".to_owned()].into_iter());
+        running.heard(&seen, Instant::now(), TIMEOUT);
+        running.begin("t", "1");
+        assert!(running.heard(&seen, Instant::now() + TIMEOUT * 2, TIMEOUT).is_empty());
+    }
+
+    #[test]
+    fn a_task_that_comes_again_stops_its_older_run() {
+        let running = Running::default();
+        let older = running.begin("t", "1");
+        let newer = running.begin("t", "2");
+        assert!(older.is_cancelled() && !newer.is_cancelled());
+        assert_eq!(running.why("t", "1"), Some(StopReason::Fenced));
+        running.end("t", "1");
+        assert_eq!(running.len(), 1, "the older run's end is not the newer one's");
+    }
+
+    #[test]
+    fn a_stop_reaches_the_token_that_it_names() {
+        let running = Running::default();
+        let stop = running.begin("t", "2");
+        running.heard(&answer(&[], &[("t", "1", StopWhy::Gone)]), Instant::now(), TIMEOUT);
+        assert!(!stop.is_cancelled());
+        running.heard(&answer(&[], &[("t", "2", StopWhy::Revoked)]), Instant::now(), TIMEOUT);
+        assert!(stop.is_cancelled());
+        assert_eq!(running.why("t", "2"), Some(StopReason::Revoked));
+    }
+
+    #[test]
+    fn a_checkpoint_goes_with_the_next_beat_that_is_answered() {
+        let running = Running::default();
+        running.begin("t", "1");
+        running.mark("t", "1", Mark::Checkpoint(vec![7]));
+        running.mark("t", "1", Mark::Alive);
+        let sent = running.listed();
+        assert_eq!(sent[0].2, Mark::Checkpoint(vec![7]));
+        running.unsent(sent);
+        assert_eq!(running.listed()[0].2, Mark::Checkpoint(vec![7]));
+        assert_eq!(running.listed()[0].2, Mark::None);
+    }
+}

@@ -1,0 +1,162 @@
+//! The beginning of a session, and what its predecessors left.
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::AgentError;
+use super::builder::{Predecessors, Settings};
+use super::running::{Pairs, Running};
+use crate::core::id::{Nonce, Session};
+use crate::native::scripts::adopt::{Adopt, Adopted};
+use crate::native::scripts::register::{HeldTask, Register, RegisterAnswer};
+use crate::native::scripts::release::Release;
+use crate::native::scripts::take::Taken;
+use crate::native::{Command, Queue, fresh_nonce};
+use crate::store::Failure;
+
+/// A session that has begun.
+#[derive(Debug)]
+pub(super) struct Begun {
+    pub(super) session: Session,
+    pub(super) interval: Duration,
+    pub(super) stop_after: Option<Duration>,
+    nonce: Nonce,
+    held: Vec<HeldTask>,
+}
+
+/// Registers, trying until it is answered.
+///
+/// # Errors
+/// [`AgentError`] if the identity is another's, the pool is full, or `stop` came first.
+pub(super) async fn register(
+    queue: &Queue,
+    settings: &Settings,
+    lost: Option<Session>,
+    stop: &CancellationToken,
+) -> Result<Begun, AgentError> {
+    let nonce = fresh_nonce()?;
+    let register = Register {
+        wanted: settings.wanted.clone(),
+        nonce: nonce.clone(),
+        lost,
+        host: host(),
+        pid: std::process::id(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    match until_answered(queue, &register, stop).await? {
+        RegisterAnswer::Registered { session, heartbeat_interval, stop_after, held } => {
+            tracing::info!(queue = %queue.name(), %session, held = held.len(), "registered");
+            Ok(Begun { session, interval: heartbeat_interval, stop_after, nonce, held })
+        }
+        RegisterAnswer::Superseded => Err(AgentError::Superseded),
+        RegisterAnswer::PoolFull => Err(AgentError::PoolFull),
+    }
+}
+
+impl Begun {
+    /// Adopts what predecessors hold, as far as there is room and the settings say so, and gives back the rest. The
+    /// adopted tasks are on the list already when this returns.
+    pub(super) async fn settle(
+        &mut self,
+        queue: &Queue,
+        settings: &Settings,
+        running: &Running,
+        stop: &CancellationToken,
+    ) -> Result<Vec<Taken>, AgentError> {
+        let mut adopted = Vec::new();
+        while !self.held.is_empty() {
+            let pairs: Pairs = self.held.drain(..).map(|task| (task.id, task.token)).collect();
+            let room = match settings.predecessors {
+                Predecessors::Resume => settings.concurrency.saturating_sub(adopted.len()),
+                Predecessors::GiveUp => 0,
+            };
+            let (mine, others) = pairs.split_at(room.min(pairs.len()));
+            for pairs in mine.chunks(50) {
+                adopted.extend(self.adopt(queue, pairs, running, stop).await?);
+            }
+            for pairs in others.chunks(50) {
+                let delay = Duration::ZERO;
+                let release = Release { session: self.session.clone(), delay, pairs: pairs.to_vec() };
+                until_answered(queue, &release, stop).await?;
+            }
+            // Asking again with the same nonce gives the same session, and what is held still.
+            let again = Register {
+                wanted: settings.wanted.clone(),
+                nonce: self.nonce.clone(),
+                lost: None,
+                host: host(),
+                pid: std::process::id(),
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+            };
+            match until_answered(queue, &again, stop).await? {
+                RegisterAnswer::Registered { held, .. }
+                    if held.len() < pairs.len() || !same(&held, &pairs) =>
+                {
+                    self.held = held;
+                }
+                RegisterAnswer::Registered { .. } => break,
+                RegisterAnswer::Superseded | RegisterAnswer::PoolFull => return Err(AgentError::Superseded),
+            }
+        }
+        Ok(adopted)
+    }
+
+    async fn adopt(
+        &self,
+        queue: &Queue,
+        pairs: &[(String, String)],
+        running: &Running,
+        stop: &CancellationToken,
+    ) -> Result<Vec<Taken>, AgentError> {
+        running.adopting(pairs.iter().map(|(id, _)| id.clone()));
+        let adopt = Adopt { session: self.session.clone(), nonce: fresh_nonce()?, pairs: pairs.to_vec() };
+        let answers = until_answered(queue, &adopt, stop).await?;
+        let adopted = answers.into_iter().filter_map(|answer| match answer {
+            Adopted::Adopted(task) => Some(*task),
+            Adopted::Dead
+            | Adopted::Expired
+            | Adopted::Discarded
+            | Adopted::NotYours
+            | Adopted::Full
+            | Adopted::Lost => None,
+        });
+        let adopted: Vec<Taken> = adopted.collect();
+        for task in &adopted {
+            running.begin(&task.id, &task.token);
+        }
+        running.adopting(std::iter::empty());
+        Ok(adopted)
+    }
+}
+
+fn same(held: &[HeldTask], pairs: &[(String, String)]) -> bool {
+    held.iter().all(|task| pairs.iter().any(|(id, token)| *id == task.id && *token == task.token))
+}
+
+/// Sends a command until it is answered, or `stop` comes. Each of these commands is harmless when repeated.
+async fn until_answered<C: Command>(
+    queue: &Queue,
+    command: &C,
+    stop: &CancellationToken,
+) -> Result<C::Answer, AgentError> {
+    let mut wait = Duration::from_millis(100);
+    loop {
+        match queue.run(command).await {
+            Ok(answer) => return Ok(answer),
+            Err(error) if error.failure() == Failure::Permanent => return Err(error.into()),
+            Err(error) => tracing::warn!(%error, "trying again"),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(wait) => wait = (wait * 2).min(Duration::from_secs(2)),
+            () = stop.cancelled() => return Err(AgentError::Stopped),
+        }
+    }
+}
+
+/// Where this process runs, for people.
+fn host() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let name = name.trim();
+    if name.is_empty() { "unknown".to_owned() } else { name.chars().take(64).collect() }
+}
