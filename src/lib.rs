@@ -3,6 +3,8 @@
 #[cfg(feature = "agent")]
 pub mod agent;
 #[cfg(feature = "daemon")]
+pub mod cli;
+#[cfg(feature = "daemon")]
 pub mod config;
 pub mod core;
 #[cfg(feature = "daemon")]
@@ -10,6 +12,8 @@ pub mod daemon;
 #[cfg(feature = "daemon")]
 pub mod http;
 pub mod native;
+#[cfg(feature = "daemon")]
+pub mod ops;
 #[cfg(feature = "daemon")]
 pub mod private_server;
 pub mod store;

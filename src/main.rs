@@ -4,12 +4,13 @@ use std::io::Write;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let args: Vec<_> = std::env::args_os().skip(1).collect();
-    if args.first().is_some_and(|word| word == backstop::private_server::WITH_PARENT) {
-        let program = args.get(3).map(|program| program.to_string_lossy().into_owned()).unwrap_or_default();
-        let error = backstop::private_server::with_parent(args.get(1..).unwrap_or_default());
+    let args: Vec<_> = std::env::args_os().collect();
+    if args.get(1).is_some_and(|word| word == backstop::private_server::WITH_PARENT) {
+        let program = args.get(4).map(|program| program.to_string_lossy().into_owned()).unwrap_or_default();
+        let error = backstop::private_server::with_parent(args.get(2..).unwrap_or_default());
+        // Whether or not anybody reads it, the exit code says the same.
         let _ = writeln!(std::io::stderr(), "could not start {program:?}: {error}");
         return ExitCode::from(127);
     }
-    ExitCode::SUCCESS
+    ExitCode::from(backstop::cli::main(args))
 }

@@ -176,11 +176,6 @@ impl Pass<'_> {
         mut progress: Progress,
     ) -> Result<QueueReport, StoreError> {
         let queue = state.queue.clone();
-        let mut fields = vec![("last_pass", now_ms.to_string()), ("last_by", self.settings.owner.clone())];
-        if progress.paced {
-            fields.push(("paced_at", now_ms.to_string()));
-        }
-        queue.run(&Note { grace: None, fields }).await?;
         let census = state.walk.census(&queue).await?;
         (figures.pending, figures.delayed, figures.dead) = (census.pending, census.delayed, census.dead);
         let repair = self.policy.mode == Mode::Enforce && progress.blocked.is_none();
@@ -189,11 +184,27 @@ impl Pass<'_> {
             progress.summary.mended += if repair { n } else { 0 };
             self.observer.skipped(queue.name(), why, n);
         }
+        let maybe = |ms: Option<i64>| ms.map(|ms| ms.to_string()).unwrap_or_default();
+        let open = progress.guards.iter().map(|open| format!("{} {}", open.guard.as_str(), open.reason));
+        let oldest = state.walk.oldest;
+        // For people who look at Redis instead of at this process.
+        let mut fields = vec![
+            ("last_pass", now_ms.to_string()),
+            ("last_by", self.settings.owner.clone()),
+            ("oldest_running", maybe(oldest.and_then(|(taken, _)| taken))),
+            ("oldest_running_as_of", maybe(oldest.map(|(_, as_of)| as_of))),
+            ("oldest_abandoned", maybe(progress.oldest_abandoned_ms)),
+            ("held", progress.summary.held().to_string()),
+            ("guards", open.collect::<Vec<_>>().join("\n")),
+        ];
+        if progress.paced {
+            fields.push(("paced_at", now_ms.to_string()));
+        }
+        queue.run(&Note { grace: None, fields }).await?;
         if state.counted.len() > 1_000_000 {
             // A bound on memory in a week of observing; what is counted again then is counted twice.
             state.counted.clear();
         }
-        let oldest = state.walk.oldest;
         Ok(QueueReport {
             mode: self.policy.mode,
             standby_of: None,

@@ -1,0 +1,130 @@
+//! `work`: any program as an agent.
+
+use std::ffi::OsString;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use super::run::{start_log, stop_on_signals};
+use super::{CliError, DONE, FAILED, Global, duration, out, own_binary};
+use crate::agent::{Agent, AgentError, Builder, Failure, Predecessors, Task};
+use crate::core::id::{Identity, QueueName};
+use crate::store::{Options, Store};
+use crate::work::{Outcome, Program};
+
+/// Be an agent: run a command for each task
+///
+/// The command gets the payload on standard input and BACKSTOP_TASK_ID, _TYPE, _ATTEMPT, _TOKEN and _QUEUE in its
+/// environment. Exit code 0 completes the task, 75 gives it back, any other fails it with the end of standard error as
+/// the reason. Everything that a command leaves running ends with its task.
+#[derive(Debug, clap::Args)]
+#[command(group(clap::ArgGroup::new("name").required(true)))]
+pub(super) struct Args {
+    /// The queue
+    #[arg(long, value_name = "QUEUE")]
+    queue: QueueName,
+    /// The name under which it acts; a younger process of the same name takes over
+    #[arg(long = "as", value_name = "NAME", group = "name", env = "BACKSTOP_IDENTITY")]
+    identity: Option<Identity>,
+    /// A free name of PREFIX-0 … PREFIX-<N - 1>, first one that left tasks behind
+    #[arg(long, value_name = "PREFIX:N", group = "name", value_parser = pool)]
+    pool: Option<(Identity, u32)>,
+    /// Commands at once, 1 to 256
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    concurrency: usize,
+    /// End after so many tasks
+    #[arg(long, value_name = "N")]
+    count: Option<u64>,
+    /// What running commands are given after SIGTERM, before their tasks are given back
+    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "30s")]
+    drain_timeout: Duration,
+    /// What a command that must stop is given between SIGTERM and SIGKILL
+    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "5s")]
+    kill_after: Duration,
+    /// Go on with what the last process of this name was running, instead of giving it back
+    #[arg(long)]
+    resume: bool,
+    /// The command and its arguments
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    command: Vec<OsString>,
+}
+
+fn pool(text: &str) -> Result<(Identity, u32), String> {
+    let wrong = || "expected PREFIX:N with N from 1 to 500, such as worker:10".to_owned();
+    let (prefix, size) = text.rsplit_once(':').ok_or_else(wrong)?;
+    let size = size.parse().ok().filter(|size| (1..=500).contains(size)).ok_or_else(wrong)?;
+    Ok((Identity::new(prefix).map_err(|error| error.to_string())?, size))
+}
+
+pub(super) async fn run(args: Args, global: &Global) -> Result<u8, CliError> {
+    let settings = global.origin(None).load()?;
+    start_log(settings.log)?;
+    let store = Store::connect(settings.redis_url.expose(), &Options::default())?;
+    let stop = CancellationToken::new();
+    stop_on_signals(&stop)?;
+    let program = Arc::new(Program {
+        launcher: own_binary()?,
+        command: args.command.clone(),
+        kill_after: args.kill_after,
+    });
+    let agent = builder(&args, store).stop(stop).build().map_err(usage)?;
+    let answer = agent.run(move |task| run_one(Arc::clone(&program), task)).await;
+    let account = match answer {
+        Ok(account) => account,
+        Err(AgentError::Stopped) => return Ok(DONE),
+        Err(error @ (AgentError::Superseded | AgentError::PoolFull)) => {
+            out::note(&format!("backstop: {error}"));
+            return Ok(FAILED);
+        }
+        Err(error) => return Err(CliError::failed(error)),
+    };
+    if global.json {
+        out::json(&json!({
+            "taken": account.taken, "adopted": account.adopted,
+            "completed": account.completed + account.withdrawn, "refused": account.refused,
+            "retried": account.retried, "dead": account.dead, "released": account.released, "fenced": account.fenced,
+        }))?;
+    }
+    Ok(DONE)
+}
+
+fn usage(error: AgentError) -> CliError {
+    CliError::Usage(error.to_string())
+}
+
+fn builder(args: &Args, store: Store) -> Builder {
+    let mut builder = Agent::builder(store)
+        .queue(args.queue.clone())
+        .concurrency(args.concurrency)
+        .drain_timeout(args.drain_timeout)
+        // The command has been killed by then; this is for what lies between.
+        .stop_grace(args.kill_after + Duration::from_secs(5))
+        .predecessors(if args.resume { Predecessors::Resume } else { Predecessors::GiveUp });
+    if let Some(count) = args.count {
+        builder = builder.count(count);
+    }
+    match (&args.identity, &args.pool) {
+        (_, Some((prefix, size))) => builder.pool(prefix.clone(), *size),
+        (Some(identity), None) => builder.identity(identity.clone()),
+        (None, None) => builder,
+    }
+}
+
+async fn run_one(program: Arc<Program>, task: Task) -> Result<(), Failure> {
+    let attempt = task.attempt().to_string();
+    let variables = [
+        ("BACKSTOP_TASK_ID", task.id()),
+        ("BACKSTOP_TASK_TYPE", task.task_type()),
+        ("BACKSTOP_TASK_ATTEMPT", attempt.as_str()),
+        ("BACKSTOP_TASK_TOKEN", task.token()),
+        ("BACKSTOP_TASK_QUEUE", task.queue().as_str()),
+    ];
+    match program.run(&variables, task.payload(), task.stop()).await {
+        Outcome::Done => Ok(()),
+        Outcome::GaveBack => Err(Failure::GiveBack(None)),
+        Outcome::Failed(why) => Err(Failure::Retry(String::from_utf8_lossy(&why).into_owned())),
+        Outcome::Stopped => Err(Failure::GiveBack(Some(Duration::ZERO))),
+    }
+}

@@ -1,0 +1,131 @@
+//! How a queue is doing.
+
+use serde::Serialize;
+
+use super::{hash, number};
+use crate::core::id::QueueName;
+use crate::native::Queue;
+use crate::native::scripts::census::Census;
+use crate::store::{Store, StoreError};
+
+/// How all queues are doing: the contract of `status --json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Status {
+    /// Queue by queue, in order of name.
+    pub queues: Vec<QueueStatus>,
+}
+
+/// How one queue is doing. Times are milliseconds; ages are as of now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct QueueStatus {
+    /// Its name.
+    pub queue: String,
+    /// Tasks that wait.
+    pub pending: u64,
+    /// Tasks that wait for their time.
+    pub delayed: u64,
+    /// Tasks that run.
+    pub running: u64,
+    /// Dead letters.
+    pub dead: u64,
+    /// Tasks that were ever enqueued.
+    pub enqueued: u64,
+    /// Tasks that were completed.
+    pub completed: u64,
+    /// Tasks that were discarded.
+    pub discarded: u64,
+    /// Tasks that were reset, since the queue exists.
+    pub reset: u64,
+    /// Resets that a result of the first run proved to have been wrong.
+    pub false_resets: u64,
+    /// Sessions by what their silence makes them.
+    pub agents: Agents,
+    /// Whether takes are paused.
+    pub paused: bool,
+    /// `wait` or `release` while the queue is drained.
+    pub draining: Option<String>,
+    /// Age of the longest-running task.
+    pub oldest_running_ms: Option<i64>,
+    /// Age of that figure: the sweeper walks over all sessions bit by bit.
+    pub oldest_running_age_ms: Option<i64>,
+    /// For how long the task that was abandoned first, and isn't moved, has been abandoned.
+    pub oldest_abandoned_ms: Option<i64>,
+    /// Abandoned tasks that guards hold.
+    pub held: u64,
+    /// Guards that were open in the last pass, each with its reason.
+    pub guards: Vec<String>,
+    /// How long ago the last pass was.
+    pub last_pass_ms: Option<i64>,
+    /// Who made it.
+    pub last_pass_by: Option<String>,
+}
+
+/// Sessions by what their silence makes them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Agents {
+    /// They beat.
+    pub active: u64,
+    /// Silent for `heartbeat_timeout`.
+    pub suspect: u64,
+    /// Silent for `lost_after` longer, and not forgotten yet.
+    pub lost: u64,
+}
+
+/// Reads how these queues are doing; writes nothing.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn read(store: &Store, queues: &[QueueName]) -> Result<Status, StoreError> {
+    let mut status = Status { queues: Vec::with_capacity(queues.len()) };
+    for name in queues {
+        status.queues.push(one(&Queue::new(store.clone(), name.clone())).await?);
+    }
+    Ok(status)
+}
+
+async fn one(queue: &Queue) -> Result<QueueStatus, StoreError> {
+    let store = queue.store();
+    let count = queue.run(&Census { sessions: Vec::new() }).await?;
+    let control = hash(store, &queue.keys().named("control")).await?;
+    let policy = hash(store, &queue.keys().named("policy")).await?;
+    let total = |name: &str| count.totals.get(name).and_then(|n| u64::try_from(*n).ok()).unwrap_or(0);
+    let totals = |prefix: &str| -> u64 {
+        let own = count.totals.iter().filter(|(name, _)| name.starts_with(prefix));
+        own.filter_map(|(_, n)| u64::try_from(*n).ok()).sum()
+    };
+    let (enqueued, completed, discarded) = (total("enqueued"), total("completed"), total("discarded"));
+    let elsewhere = completed + discarded + count.pending + count.delayed + count.dead;
+    let text = |field: &str| control.get(field).filter(|value| !value.is_empty()).cloned();
+    let age =
+        |field: &str| text(field).and_then(|at| at.parse::<i64>().ok()).map(|at| (count.now_ms - at).max(0));
+    let limit = |field: &str, default: i64| policy.get(field).and_then(|n| n.parse().ok()).unwrap_or(default);
+    let suspect_at = count.now_ms - limit("_heartbeat_timeout", 15_000);
+    let lost_at = suspect_at - limit("_lost_after", 15_000);
+    let agents = queue.keys().named("agents");
+    let silent_since = async |at: i64| number(store, &["ZCOUNT", &agents, "-inf", &at.to_string()]).await;
+    let all = number(store, &["ZCARD", &agents]).await?;
+    let (suspect, lost) = (silent_since(suspect_at).await?, silent_since(lost_at).await?);
+    let figure = |n: i64| u64::try_from(n).unwrap_or(0);
+    Ok(QueueStatus {
+        queue: queue.name().to_string(),
+        pending: count.pending,
+        delayed: count.delayed,
+        running: enqueued.saturating_sub(elsewhere),
+        dead: count.dead,
+        enqueued,
+        completed,
+        discarded,
+        reset: totals("reset:"),
+        false_resets: total("false_resets") + total("late"),
+        agents: Agents { active: figure(all - suspect), suspect: figure(suspect - lost), lost: figure(lost) },
+        paused: text("paused").is_some(),
+        draining: text("draining"),
+        oldest_running_ms: age("oldest_running"),
+        oldest_running_age_ms: age("oldest_running_as_of"),
+        oldest_abandoned_ms: age("oldest_abandoned"),
+        held: text("held").and_then(|n| n.parse().ok()).unwrap_or(0),
+        guards: text("guards").map(|all| all.lines().map(str::to_owned).collect()).unwrap_or_default(),
+        last_pass_ms: age("last_pass"),
+        last_pass_by: text("last_by"),
+    })
+}
