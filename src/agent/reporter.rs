@@ -66,6 +66,7 @@ impl Reporter {
         let Some(answers) = self.until_answered(&Complete { pairs: pairs.clone() }).await else { return };
         for ((id, token), answer) in pairs.iter().zip(answers) {
             self.running.end(id, token);
+            self.account.answered(id, token, answer.as_str());
             self.account.note(|account| match answer {
                 Completed::Completed | Completed::Already => account.completed += 1,
                 Completed::Withdrawn => account.withdrawn += 1,

@@ -1,5 +1,6 @@
 //! The command line: one file a command.
 
+mod demo;
 mod enqueue;
 pub mod out;
 mod run;
@@ -58,11 +59,15 @@ pub struct Global {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Demo(demo::DemoArgs),
+    Dev(demo::DevArgs),
     Run(run::Args),
     Sweep(sweep::Args),
     Enqueue(enqueue::Args),
     Work(work::Args),
     Status(status::Args),
+    #[command(name = "__demo-task", hide = true)]
+    DemoTask(demo::TaskArgs),
 }
 
 /// Why a command did not do what it was asked for.
@@ -158,6 +163,9 @@ pub fn main(args: Vec<OsString>) -> u8 {
 async fn dispatch(cli: Cli) -> Result<u8, CliError> {
     let Cli { global, command } = cli;
     match command {
+        Command::Demo(args) => demo::demo(args, &global).await,
+        Command::Dev(args) => demo::dev(args).await,
+        Command::DemoTask(args) => demo::task(&args),
         Command::Run(args) => run::run(args, &global).await,
         Command::Sweep(args) => sweep::run(args, &global).await,
         Command::Enqueue(args) => enqueue::run(args, &global).await,
