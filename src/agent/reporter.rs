@@ -19,7 +19,7 @@ use crate::store::Failure;
 pub(super) enum Outcome {
     Done,
     Failed { error: String, is_final: bool },
-    GaveBack(Duration),
+    GaveBack(Option<Duration>),
 }
 
 /// A task and its outcome.
@@ -98,7 +98,7 @@ impl Reporter {
     }
 
     /// Gives tasks back. Repeats are answered `late`, so what counts is that they are no longer ours.
-    pub(super) async fn give_back(&self, pairs: Pairs, delay: Duration) {
+    pub(super) async fn give_back(&self, pairs: Pairs, delay: Option<Duration>) {
         for pairs in pairs.chunks(50) {
             let release = Release { session: self.session.clone(), delay, pairs: pairs.to_vec() };
             let Some(answers) = self.until_answered(&release).await else { return };

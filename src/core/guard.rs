@@ -86,24 +86,23 @@ fn share(part: u64, whole: u64) -> f64 {
 #[derive(Debug, Clone, Default)]
 pub struct OwnPause {
     last: Option<Duration>,
-    quiet_until: Option<Duration>,
+    /// When a turn came late, and hasn't been answered by a time of quiet yet.
+    late_at: Option<Duration>,
 }
 
 impl OwnPause {
-    /// Whether nothing may be done in the pass that begins at `now`: it comes later than expected by more than two
-    /// intervals, or one that did was less than `quiet` ago.
-    pub fn check(&mut self, now: Duration, interval: Duration, quiet: Duration) -> bool {
-        if self.last.is_some_and(|last| now.saturating_sub(last) > interval * 3) {
-            self.quiet_until = Some(now + quiet);
+    /// The loop turned at `now`. A turn that comes later than expected by more than two times `expected` is late.
+    pub fn turned(&mut self, now: Duration, expected: Duration) {
+        if self.last.is_some_and(|last| now.saturating_sub(last) > expected * 3) {
+            self.late_at = Some(now);
         }
         self.last = Some(now);
-        self.quiet_until = self.quiet_until.filter(|until| now < *until);
-        self.quiet_until.is_some()
     }
 
-    /// A pass ended at `now`: its own length is no pause.
-    pub fn ended(&mut self, now: Duration) {
-        self.last = Some(now);
+    /// Whether nothing may be done at `now`: a turn was late, less than `quiet` ago.
+    pub fn is_quiet(&mut self, now: Duration, quiet: Duration) -> bool {
+        self.late_at = self.late_at.filter(|at| now.saturating_sub(*at) < quiet);
+        self.late_at.is_some()
     }
 }
 
@@ -115,13 +114,18 @@ pub struct ClockWatch {
 }
 
 impl ClockWatch {
-    /// By how many ms the server's clock moved against ours since the last look; `None`: by nothing that matters.
-    pub fn jumped(&mut self, now: Duration, server_ms: i64) -> Option<i64> {
+    /// By how many ms the server's clock moved against ours since the last look; `None` at the first.
+    pub fn moved(&mut self, now: Duration, server_ms: i64) -> Option<i64> {
         let before = self.last.replace((now, server_ms));
         let (then, server_then) = before?;
         let ours = i64::try_from(now.saturating_sub(then).as_millis()).unwrap_or(i64::MAX);
-        let moved = server_ms.saturating_sub(server_then).saturating_sub(ours);
-        (moved.abs() > 2000).then_some(moved)
+        Some(server_ms.saturating_sub(server_then).saturating_sub(ours))
+    }
+
+    /// Whether that is more than clocks drift, or answers are late.
+    #[must_use]
+    pub fn is_jump(moved_ms: i64) -> bool {
+        moved_ms.abs() > 2000
     }
 }
 
@@ -154,26 +158,26 @@ mod tests {
     }
 
     #[test]
-    fn a_late_pass_keeps_quiet_for_a_while_and_a_long_pass_is_not_late() {
+    fn a_late_turn_keeps_quiet_for_a_while() {
         let mut guard = OwnPause::default();
-        assert!(!guard.check(s(0), s(2), s(15)));
-        assert!(!guard.check(s(6), s(2), s(15)));
-        assert!(guard.check(s(13), s(2), s(15)), "7 s after the last where 2 s were expected");
-        assert!(guard.check(s(15), s(2), s(15)));
-        assert!(guard.check(s(20), s(2), s(15)));
-        assert!(guard.check(s(26), s(2), s(15)));
-        assert!(!guard.check(s(28), s(2), s(15)));
-        guard.ended(s(60));
-        assert!(!guard.check(s(62), s(2), s(15)));
+        guard.turned(s(0), s(2));
+        guard.turned(s(6), s(2));
+        assert!(!guard.is_quiet(s(6), s(15)));
+        guard.turned(s(13), s(2));
+        assert!(guard.is_quiet(s(13), s(15)), "7 s after the last where 2 s were expected");
+        guard.turned(s(15), s(2));
+        assert!(guard.is_quiet(s(27), s(15)));
+        assert!(!guard.is_quiet(s(28), s(15)));
+        assert!(!guard.is_quiet(s(29), s(15)));
     }
 
     #[test]
     fn a_clock_that_jumps_either_way_is_seen_and_a_drifting_one_is_not() {
         let mut watch = ClockWatch::default();
-        assert_eq!(watch.jumped(s(0), 1_000_000), None);
-        assert_eq!(watch.jumped(s(2), 1_003_900), None);
-        assert_eq!(watch.jumped(s(4), 1_096_000), Some(90_100));
-        assert_eq!(watch.jumped(s(6), 1_008_000), Some(-90_000));
+        assert_eq!(watch.moved(s(0), 1_000_000), None);
+        assert_eq!(watch.moved(s(2), 1_003_900).map(ClockWatch::is_jump), Some(false));
+        assert_eq!(watch.moved(s(4), 1_096_000), Some(90_100));
+        assert_eq!(watch.moved(s(6), 1_008_000).map(ClockWatch::is_jump), Some(true));
     }
 
     proptest! {

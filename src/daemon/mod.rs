@@ -100,6 +100,7 @@ pub async fn run(
     systemd::ready();
     daemon.turn(&reload, &shutdown).await;
     systemd::stopping();
+    daemon.sweeper.leave().await;
     daemon.publish.send_modify(|snapshot| Arc::make_mut(snapshot).stopping = true);
     daemon.schedule.stop().await;
     if let Err(error) = pages.await {
@@ -167,6 +168,7 @@ impl Daemon {
         let pulse = watchdog.period().unwrap_or(Duration::from_secs(5)).min(Duration::from_secs(5));
         loop {
             self.publish.send_modify(|snapshot| Arc::make_mut(snapshot).ticked = Instant::now());
+            self.sweeper.turned(pulse);
             watchdog.tick();
             tokio::select! {
                 biased;
@@ -193,6 +195,9 @@ impl Daemon {
         let report = self.sweeper.run_once(&queues, shutdown).await;
         self.account(&report);
         self.publish_with(|snapshot| snapshot::after_pass(snapshot, &queues, &report));
+        if let Some(pass) = &self.publish.borrow().last_pass {
+            systemd::status(&pass.account);
+        }
     }
 
     async fn look_at_engine(&mut self) -> Result<(), Unfit> {

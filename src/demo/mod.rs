@@ -15,6 +15,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::agent::{Client, EnqueueError, NewTask};
 use crate::core::id::{InvalidName, QueueName, TaskId, TaskType};
+use crate::native::keys::Keys;
+use crate::ops::number;
 use crate::ops::status::{self, QueueStatus};
 use crate::private_server::{Fsync, Options as ServerOptions, PrivateServer, ServerError};
 use crate::store::{Options, Store, StoreError};
@@ -147,8 +149,12 @@ pub async fn run(launcher: PathBuf, tasks: usize, stop: CancellationToken) -> Re
         "{} tasks of different lengths enqueued; {AGENTS} agents, 4 tasks at a time each",
         ids.len()
     ));
-    let mut crew = Crew::start(&launcher, &stage.server, AGENTS)?;
     let queue = QueueName::new(QUEUE)?;
+    // Agents are told how often to beat when they register; the daemon must have said so by then.
+    while !published(&stage.store, &queue).await? && !stop.is_cancelled() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let mut crew = Crew::start(&launcher, &stage.server, AGENTS)?;
     let mut script = SCRIPT.iter().peekable();
     let mut last: Option<QueueStatus> = None;
     let acting = Instant::now();
@@ -174,6 +180,12 @@ pub async fn run(launcher: PathBuf, tasks: usize, stop: CancellationToken) -> Re
     let account = account::settle(&stage, &crew, &ids).await?;
     stage.daemon.stop().await;
     Ok(account)
+}
+
+/// Whether the daemon has published its policy.
+async fn published(store: &Store, queue: &QueueName) -> Result<bool, StoreError> {
+    let key = Keys::of(queue).named("policy");
+    Ok(number(store, &["HLEN", &key]).await? > 0)
 }
 
 /// What happens to the agents and to Redis.

@@ -29,9 +29,10 @@ pub(super) struct Walk {
 }
 
 impl Walk {
-    /// Counts the queue, and a few of its sessions. Small fleets are walked whole in each pass.
+    /// Counts the queue, and a few of its sessions: of those that hold tasks, which are the ones in `due`. Small fleets are
+    /// walked whole in each pass.
     pub(super) async fn census(&mut self, queue: &Queue) -> Result<CensusAnswer, StoreError> {
-        let (sessions, next) = scan(queue, "agents", &self.sessions_at, SESSIONS).await?;
+        let (sessions, next) = scan(queue, "due", &self.sessions_at, SESSIONS).await?;
         let began = self.sessions_at.is_empty() || self.sessions_at == "0";
         let oldest = if began { None } else { self.oldest_so_far };
         let counted = queue.run(&Census { sessions: sessions.clone() }).await?;

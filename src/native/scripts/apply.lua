@@ -67,8 +67,10 @@ end
 
 -- Said once: from here on its other limits count, then its age alone.
 function carry_out.alert(id, token)
-  local t = call('HMGET', task_key(id), 'session', 'token', 'limit', 'taken_at', 'deadline', 'alive_until')
-  if t[1] ~= session or t[2] ~= token or not evident(id) then return end
+  local t = call('HMGET', task_key(id), 'session', 'token', 'limit', 'taken_at', 'deadline', 'alive_until',
+    'revoked_at')
+  -- An order to stop that stands is not to be forgotten for an alert.
+  if t[1] ~= session or t[2] ~= token or t[7] or not evident(id) then return end
   call('HDEL', task_key(id), 'limit')
   call('HSET', task_key(id), 'alerted', t[3] or now)
   call('ZADD', mine, earliest(tonumber(t[4]) or now, t[5], t[6]), id)

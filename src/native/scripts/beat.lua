@@ -14,9 +14,9 @@ local key = agent_key(session)
 local agent = call('HMGET', key, 'session', 'beat', 'state', 'draining')
 local now = server_time()
 local word = 'go_on'
-if agent[1] ~= session then
+if agent[1] and agent[1] ~= session then
   word = 'superseded'
-elseif not call('ZSCORE', agents, session) then
+elseif not agent[1] or not call('ZSCORE', agents, session) then
   word = 'lost'
 end
 local mine = running_key(session)

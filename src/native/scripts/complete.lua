@@ -79,12 +79,15 @@ local function complete(id, token)
     -- A failure was this token's own word; only what others did to it can be withdrawn.
     local why = string.sub(holder or '', 2)
     if why == 'failed' then return 'gone' end
-    if not limits_of(t[3]).accept_late then return late(id, token, 'record', past[2]) end
+    local given_up = string.sub(why, 1, 6) == 'reset:' or why == 'poison'
+    if not limits_of(t[3]).accept_late then
+      return given_up and late(id, token, 'record', past[2]) or 'late'
+    end
     call('ZREM', pending, id)
     call('ZREM', delayed, id)
     call('ZREM', dead, id)
     count('withdrawn')
-    if string.sub(why, 1, 6) == 'reset:' or why == 'poison' then count('false_resets') end
+    if given_up then count('false_resets') end
     event(now, 'what', 'withdrawn', 'task', id, 'token', token, 'was', why)
   end
   if abandonments > 0 then count('recovered') end

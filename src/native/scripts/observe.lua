@@ -1,4 +1,4 @@
-#!lua
+#!lua flags=allow-oom
 -- One page of what the sweeper must judge: silent sessions and overdue ones with their tasks, pending tasks past their
 -- deadline. Knows the server again, or opens the grace.
 -- KEYS    the queue's fixed keys

@@ -10,8 +10,9 @@
 --! include head policy move
 local session, nonce, most, most_bytes = ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
 local agent = call('HMGET', agent_key(session), 'session', 'draining')
-if agent[1] ~= session then return { 'superseded' } end
-if not call('ZSCORE', agents, session) then return { 'lost' } end
+-- An identity that nobody knows was lost with the data of a server: that is no younger twin.
+if agent[1] and agent[1] ~= session then return { 'superseded' } end
+if not agent[1] or not call('ZSCORE', agents, session) then return { 'lost' } end
 local state = call('HMGET', control, 'paused', 'draining')
 if (agent[2] or '') ~= '' or (state[2] or '') ~= '' then return { 'draining' } end
 if (state[1] or '') ~= '' then return { 'paused' } end
@@ -61,6 +62,11 @@ for _, id in ipairs(ids) do
     count('expired')
   elseif not payload then
     bury(id, 'no_payload', now)
+  elseif t[2] and call('HEXISTS', key, 'cancelled') == 1 then
+    -- A person cancelled it while it ran, and a reset was quicker than the order to stop.
+    finish(id, 'discarded:' .. (call('HGET', key, 'token') or ''), 86400000)
+    call('ZREM', expiring, id)
+    count('discarded')
   else
     bytes = bytes + #payload
     if bytes > most_bytes and #rows > 0 then break end

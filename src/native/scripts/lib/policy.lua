@@ -16,6 +16,14 @@ local function limits_of(kind)
   local both = call('HMGET', policy, kind, '_task')
   local n = {}
   for number in string.gmatch(both[1] or both[2] or TASK, '-?%d+') do n[#n + 1] = tonumber(number) end
+  if #n < 12 then
+    -- Published by an older daemon, or by hand: what is missing is as if nothing was published.
+    local i = 0
+    for number in string.gmatch(TASK, '-?%d+') do
+      i = i + 1
+      n[i] = n[i] or tonumber(number)
+    end
+  end
   known = { start_to_close = n[1], action = n[2], heartbeat = n[3], revoke_grace = n[4], schedule_to_close = n[5],
     max_abandonments = n[6], max_failures = n[7], backoff_first = n[8], backoff_factor = n[9] / 1000,
     backoff_max = n[10], release_delay = n[11], accept_late = n[12] == 1 }
