@@ -99,6 +99,11 @@ impl OwnPause {
         self.last = Some(now);
     }
 
+    /// A pass ended at `now`: its own length is no pause.
+    pub fn ended(&mut self, now: Duration) {
+        self.last = Some(now);
+    }
+
     /// Whether nothing may be done at `now`: a turn was late, less than `quiet` ago.
     pub fn is_quiet(&mut self, now: Duration, quiet: Duration) -> bool {
         self.late_at = self.late_at.filter(|at| now.saturating_sub(*at) < quiet);
@@ -169,6 +174,9 @@ mod tests {
         assert!(guard.is_quiet(s(27), s(15)));
         assert!(!guard.is_quiet(s(28), s(15)));
         assert!(!guard.is_quiet(s(29), s(15)));
+        guard.ended(s(60));
+        guard.turned(s(61), s(2));
+        assert!(!guard.is_quiet(s(61), s(15)), "a long pass is no pause");
     }
 
     #[test]

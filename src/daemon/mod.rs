@@ -168,7 +168,6 @@ impl Daemon {
         let pulse = watchdog.period().unwrap_or(Duration::from_secs(5)).min(Duration::from_secs(5));
         loop {
             self.publish.send_modify(|snapshot| Arc::make_mut(snapshot).ticked = Instant::now());
-            self.sweeper.turned(pulse);
             watchdog.tick();
             tokio::select! {
                 biased;
@@ -176,14 +175,16 @@ impl Daemon {
                 () = reload.notified() => self.reload().await,
                 () = self.schedule.due() => {
                     jitter(self.schedule.interval(), shutdown).await;
-                    self.pass(shutdown).await;
+                    self.pass(pulse, shutdown).await;
                 }
-                () = tokio::time::sleep(pulse) => {}
+                () = tokio::time::sleep(pulse) => self.sweeper.turned(pulse),
             }
         }
     }
 
-    async fn pass(&mut self, shutdown: &CancellationToken) {
+    async fn pass(&mut self, pulse: Duration, shutdown: &CancellationToken) {
+        // Below a second a late turn is a busy machine, not a pause.
+        self.sweeper.turned(pulse.min(self.schedule.interval()).max(Duration::from_secs(1)));
         if let Err(error) = self.look_at_engine().await {
             self.fit = false;
             tracing::error!(error = %chain(&error), "this Redis can't be swept; trying again");

@@ -129,6 +129,7 @@ impl Sweeper {
             }
             reports.push((name.clone(), self.sweep_queue(name, policy, grace, paused, stop).await));
         }
+        self.pause.ended(self.started.elapsed());
         PassReport { took: self.started.elapsed() - began, queues: reports, failed: None, skew: self.skew }
     }
 

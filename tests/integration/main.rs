@@ -11,6 +11,7 @@
 )]
 
 mod agent; // the agent library: runs each task once, comes back, stops when told to
+mod daemon; // the daemon and agents as processes: killed, paused, twinned, reloaded
 mod house_rules; // who may use what, how large a file may be
 mod program;
 mod support; // a private Redis, conditions to wait for
