@@ -6,7 +6,8 @@
 --         action (reset | dead_letter | expire | discard | revoke | alert), revoke grace ms
 -- RETURNS held, or for each: reset | dead | expired | discarded | revoked | alerted | skipped (not so any more)
 -- GUARD   this is the server that was known, no grace is open; the session is still as silent, or the task's own limit
---         has still passed; the task still runs under the same session and token
+--         has still passed; the task still runs under the same session and token; a cancelled one is discarded, and
+--         only such a one; the deadline of one that expires has still passed
 -- REPEAT  skipped
 -- COST    20 µs, and 4.5 µs a task
 --! include head policy move charge evidence
@@ -31,16 +32,18 @@ local function alive(id, token, action, grace)
   -- Re-read: its place in the running set is the earliest of its limits.
   local score = call('ZSCORE', mine, id)
   if not score or tonumber(score) > now then return 'skipped' end
+  -- Told to stop already: its fence stands, whatever the sweeper saw before.
+  if t[6] then return 'skipped' end
   if action == 'revoke' then
-    if t[6] then return 'skipped' end
     call('HSET', task_key(id), 'revoked_at', now, 'reason', 'revoked:' .. cause)
     call('ZADD', mine, now + grace, id)
     count('revoked:' .. cause)
     return 'revoked'
   elseif action == 'alert' then
-    -- Said once: from here on its other limits count, then its age alone.
+    -- Said once, though another limit may have passed meanwhile: from here on those count, then its age alone.
+    if not t[3] or tonumber(t[3]) > now then return 'skipped' end
     call('HDEL', task_key(id), 'limit')
-    call('HSET', task_key(id), 'alerted', t[3] or now)
+    call('HSET', task_key(id), 'alerted', t[3])
     call('ZADD', mine, earliest(tonumber(t[7]) or now, t[4], t[5]), id)
     count('alerted:' .. cause)
     return 'alerted'
@@ -54,11 +57,17 @@ for i = 1, n do
   if action == 'revoke' or action == 'alert' then
     if not by_silence then answer = alive(id, token, action, grace) end
   else
-    local t = call('HMGET', task_key(id), 'token', 'session', 'seq', 'abandonments', 'deadline', 'revoked_at')
+    local t = call('HMGET', task_key(id), 'token', 'session', 'seq', 'abandonments', 'deadline', 'revoked_at', 'cancelled')
     local still = silent
     if not by_silence then
       local score = call('ZSCORE', mine, id)
       still = score and tonumber(score) <= now
+    end
+    -- What a person asked for since the sweeper looked comes before its verdict.
+    if t[7] then
+      action = 'discard'
+    elseif action == 'discard' or action == 'expire' and not (t[5] and tonumber(t[5]) <= now) then
+      still = false
     end
     if still and t[1] == token and t[2] == session then
       out[#out + 1] = id

@@ -1,0 +1,4 @@
+//! The scripts against what the protocol promises.
+
+mod races;
+mod scene;
