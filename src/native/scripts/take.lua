@@ -85,6 +85,8 @@ for _, id in ipairs(ids) do
       record[#record + 1] = ''
       if string.sub(t[9], 1, 6) == 'reset:' then count('reclaimed') end
     end
+    -- The limits are this attempt's own, whatever policy the last one ran under.
+    if attempt > 1 then call('HDEL', key, 'limit', 'alive_until', 'alerted') end
     call('HSET', key, unpack(record))
     local score = earliest(now, limit, alive, t[4])
     if not first or score < first then first = score end

@@ -68,6 +68,20 @@ async fn an_alert_does_not_take_the_fence_from_a_task_that_was_cancelled_meanwhi
 }
 
 #[tokio::test]
+async fn a_limit_of_an_earlier_attempt_does_not_bind_the_next_one() {
+    let mut scene = Scene::new().await;
+    let (session, pair) = overdue(&mut scene, LimitAction::Reset).await;
+    scene.release(&session, &pair).await;
+    let mut policy = QueuePolicy::default();
+    policy.task.start_to_close.limit = None;
+    policy.task.task_heartbeat_timeout = Some(Duration::from_secs(30));
+    scene.publish(&policy).await;
+    let pair = scene.take_one(&session).await;
+    scene.beat(&session, 1, &[pair], Mark::Alive).await;
+    assert_eq!(scene.observe().await.overdue, []);
+}
+
+#[tokio::test]
 async fn a_person_who_extends_a_task_keeps_it_from_expiring_by_an_older_page() {
     let mut scene = Scene::new().await;
     let mut new = task("t");
