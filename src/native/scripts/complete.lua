@@ -2,11 +2,9 @@
 -- Completes tasks, each at most once, by the token that holds it or held it last.
 -- KEYS    the queue's fixed keys
 -- ARGV    format, then for each task: id, token
--- RETURNS for each: completed
---         already    it was completed with this very token
---         withdrawn  accepted late: it had been given up and not taken since; the replacement is withdrawn
---         late       refused: another attempt has it, or has completed it
---         gone       nothing is known of it under this token
+-- RETURNS for each: completed | already (it was completed with this very token)
+--         | withdrawn (accepted late: it had been given up and not taken since; the replacement is withdrawn)
+--         | late (refused: another attempt has it, or has completed it) | gone (nothing is known of it under this token)
 -- GUARD   the record's token is the one shown
 -- REPEAT  the stub carries the token: already
 -- COST    9 µs
@@ -63,10 +61,9 @@ local function complete(id, token)
     if t[1] and seq_of(t[1]) == seq_of(token) and abandonments > 0 then return late(id, token, 'record', t[7]) end
     return 'gone'
   end
-  local runs = history(t[3])
   local holder = t[2] or ''
   if holder ~= '' then
-    call('HINCRBY', runs, bucket(now - (tonumber(t[4]) or now)), 1)
+    call('HINCRBY', history(t[3]), bucket(now - (tonumber(t[4]) or now)), 1)
     local set = running_key(holder)
     if not left[set] then
       call('ZCARD', set)
@@ -82,7 +79,7 @@ local function complete(id, token)
     if not limits_of(t[3]).accept_late then
       return late(id, token, 'record', t[7])
     end
-    call('HINCRBY', runs, bucket(now - (tonumber(t[4]) or now)), 1)
+    call('HINCRBY', history(t[3]), bucket(now - (tonumber(t[4]) or now)), 1)
     call('ZREM', pending, id)
     call('ZREM', delayed, id)
     call('ZREM', expiring, id)

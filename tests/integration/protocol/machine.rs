@@ -172,7 +172,9 @@ impl<'a> Machine<'a> {
                 new.payload = (0..*payload).map(|n| n.to_le_bytes()[0]).collect();
                 Sent::Enqueue(Enqueue { tasks: vec![new] })
             }
-            Op::Register { identity, names_lost } => Sent::Register(self.registration(*identity, *names_lost)),
+            Op::Register { identity, names_lost } => {
+                Sent::Register(self.registration(*identity, *names_lost))
+            }
             Op::Take { session, most, answered } => {
                 let session = pick(&self.sessions, *session)?;
                 Sent::Take(Take { most: *most, ..self.scene.taking(&session) }, *answered)
@@ -215,7 +217,8 @@ impl<'a> Machine<'a> {
     /// What a person asks for, by what he sees now.
     fn persons(&self, op: &Op) -> Option<Sent> {
         let by = || "me".to_owned();
-        let token = |id: &str| self.state.field(id, "session").and(self.state.field(id, "token")).map(str::to_owned);
+        let token =
+            |id: &str| self.state.field(id, "session").and(self.state.field(id, "token")).map(str::to_owned);
         let dead = |nth: usize| {
             let (id, at) = pick(&self.state.zset("dead").into_iter().collect::<Vec<_>>(), nth)?;
             let token = self.state.field(&id, "token").unwrap_or_default().to_owned();
@@ -285,7 +288,8 @@ impl<'a> Machine<'a> {
             page.silent.iter().map(|s| (s, true)).chain(page.overdue.iter().map(|s| (s, false))).collect();
         let (seen, silent) = pick(&all, entry)?;
         let decided = seen.tasks.iter().filter(|task| !task.token.is_empty()).filter_map(|task| {
-            let action = if silent { Some(self.end(task, page.now_ms)) } else { self.limit(task, page.now_ms) }?;
+            let action =
+                if silent { Some(self.end(task, page.now_ms)) } else { self.limit(task, page.now_ms) }?;
             let (id, token) = (task.id.clone(), task.token.clone());
             Some(Verdict { id, token, action, revoke_grace: self.policy.task.revoke_grace })
         });

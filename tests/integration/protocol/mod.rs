@@ -1,5 +1,7 @@
 //! The scripts against what the protocol promises.
 
+// Headers, types and the law that holds for all scripts.
+mod headers;
 // Any interleaving of any commands: what is done, and what is checked after each step.
 mod machine;
 mod model;

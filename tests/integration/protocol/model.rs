@@ -23,7 +23,8 @@ impl State {
     pub(crate) fn of(dump: Dump, base: &str) -> Self {
         let task = format!("{base}task:");
         let run = format!("{base}running:");
-        let records = dump.after(&task).map(|id| (id.to_owned(), dump.hash(&format!("{task}{id}")))).collect();
+        let records =
+            dump.after(&task).map(|id| (id.to_owned(), dump.hash(&format!("{task}{id}")))).collect();
         let running = dump.after(&run).map(|s| (s.to_owned(), dump.zset(&format!("{run}{s}")))).collect();
         let stats = dump.hash(&format!("{base}stats"));
         let stats = stats.into_iter().map(|(name, n)| (name, n.parse().unwrap())).collect();
@@ -75,7 +76,11 @@ impl State {
         for (session, tasks) in &self.running {
             for id in tasks.keys() {
                 places.entry(id.clone()).or_default().push(format!("running {session}"));
-                assert_eq!(self.field(id, "session"), Some(session.as_str()), "{id} runs elsewhere by its record");
+                assert_eq!(
+                    self.field(id, "session"),
+                    Some(session.as_str()),
+                    "{id} runs elsewhere by its record"
+                );
             }
         }
         for (id, places) in &places {
@@ -105,7 +110,10 @@ impl State {
         let (due, agents) = (self.zset("due"), self.zset("agents"));
         for (session, tasks) in &self.running {
             let first = tasks.values().copied().fold(f64::INFINITY, f64::min);
-            assert!(due.get(session).is_some_and(|at| *at <= first), "{session} isn't due at {first}: {due:?}");
+            assert!(
+                due.get(session).is_some_and(|at| *at <= first),
+                "{session} isn't due at {first}: {due:?}"
+            );
             assert!(agents.contains_key(session), "nobody watches {session}");
             for (id, place) in tasks {
                 if self.field(id, "revoked_at").is_some() {

@@ -3,35 +3,96 @@
 
 use std::time::Duration;
 
-use backstop::core::policy::{AgeLimit, LimitAction, LateResults, QueuePolicy};
+use backstop::core::policy::{AgeLimit, LateResults, LimitAction, QueuePolicy};
 use proptest::prelude::*;
 
 /// One thing that happens.
 #[derive(Debug, Clone)]
 pub(crate) enum Op {
-    Enqueue { id: u8, kind: u8, delayed: bool, deadline: Option<u8>, payload: u16 },
-    Register { identity: u8, names_lost: bool },
-    Take { session: usize, most: u32, answered: bool },
-    Beat { session: usize, lists: u8, mark: u8, late: bool },
-    Complete { pair: usize },
-    Fail { pair: usize, is_final: bool },
-    Release { pair: usize, by: usize },
-    Adopt { session: usize, pair: usize, answered: bool },
-    Leave { session: usize },
+    Enqueue {
+        id: u8,
+        kind: u8,
+        delayed: bool,
+        deadline: Option<u8>,
+        payload: u16,
+    },
+    Register {
+        identity: u8,
+        names_lost: bool,
+    },
+    Take {
+        session: usize,
+        most: u32,
+        answered: bool,
+    },
+    Beat {
+        session: usize,
+        lists: u8,
+        mark: u8,
+        late: bool,
+    },
+    Complete {
+        pair: usize,
+    },
+    Fail {
+        pair: usize,
+        is_final: bool,
+    },
+    Release {
+        pair: usize,
+        by: usize,
+    },
+    Adopt {
+        session: usize,
+        pair: usize,
+        answered: bool,
+    },
+    Leave {
+        session: usize,
+    },
     Observe,
-    Sweep { page: usize, entry: usize, twice: bool },
-    Declare { page: usize, entry: usize },
-    Forget { page: usize, entry: usize },
-    Expire { page: usize },
-    Cancel { id: u8 },
-    Extend { id: u8 },
-    Reset { id: u8 },
-    Redrive { nth: usize, deadline: bool },
-    Discard { nth: usize },
-    Publish { variant: u8 },
+    Sweep {
+        page: usize,
+        entry: usize,
+        twice: bool,
+    },
+    Declare {
+        page: usize,
+        entry: usize,
+    },
+    Forget {
+        page: usize,
+        entry: usize,
+    },
+    Expire {
+        page: usize,
+    },
+    Cancel {
+        id: u8,
+    },
+    Extend {
+        id: u8,
+    },
+    Reset {
+        id: u8,
+    },
+    Redrive {
+        nth: usize,
+        deadline: bool,
+    },
+    Discard {
+        nth: usize,
+    },
+    Publish {
+        variant: u8,
+    },
     /// A copy of any command that was sent before.
-    Again { nth: usize },
-    Elapse { choice: u8 },
+    Again {
+        nth: usize,
+    },
+    Elapse {
+        choice: u8,
+    },
     Kill,
 }
 

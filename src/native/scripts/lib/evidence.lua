@@ -5,7 +5,8 @@ local function run_id() return string.match(call('INFO', 'server'), 'run_id:(%x+
 local function held(now)
   local known = call('HMGET', control, 'run_id', 'grace_until', 'override:redis_changed')
   if known[1] ~= run_id() then return true end
-  return tonumber(known[2] or 0) > now and tonumber(known[3] or 0) <= now
+  -- An override that was ended stands there empty.
+  return (tonumber(known[2]) or 0) > now and (tonumber(known[3]) or 0) <= now
 end
 
 -- Silent still: the heartbeat that the verdict was made of is the one that stands there.

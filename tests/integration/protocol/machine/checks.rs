@@ -70,7 +70,10 @@ impl Machine<'_> {
                 let holder = self.holder(pair).filter(|h| *h != command.session.as_str());
                 let right = holder.map(identity) == Some(command.session.identity());
                 let repeat = self.state.field(&pair.0, "session") == Some(command.session.as_str())
-                    && self.state.field(&pair.0, "token").is_some_and(|t| t.ends_with(command.nonce.as_str()));
+                    && self
+                        .state
+                        .field(&pair.0, "token")
+                        .is_some_and(|t| t.ends_with(command.nonce.as_str()));
                 let fit = self.is_current(&command.session) && self.is_watched(&command.session);
                 let answer = self.scene.run(&command).await.remove(0);
                 let refused = matches!(answer, Adopted::NotYours | Adopted::Lost);
