@@ -89,7 +89,9 @@ local function complete(id, token)
     event(now, 'what', 'withdrawn', 'task', id, 'token', token, 'was', why)
   end
   if abandonments > 0 then count('recovered') end
-  finish(id, 'completed:' .. token, abandonments > 0 and math.max(keep, 86400000) or keep)
+  -- The stub remembers whose late result was counted, as the record did.
+  local seen = t[7] and ' late:' .. t[7] or ''
+  finish(id, 'completed:' .. token .. seen, abandonments > 0 and math.max(keep, 86400000) or keep)
   count('completed')
   return holder ~= '' and 'completed' or 'withdrawn'
 end
