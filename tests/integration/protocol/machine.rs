@@ -375,9 +375,9 @@ fn act_out(cases: u32, most: usize, keeps: Keeps) {
     }
     let histories = histories(most, keeps == Keeps::Everything);
     let outcome = TestRunner::new(config).run(&histories, |history| {
+        let scene = &mut *scene.borrow_mut();
         runtime.block_on(async {
-            let mut scene = scene.borrow_mut();
-            let mut machine = Machine::new(&mut scene).await;
+            let mut machine = Machine::new(scene).await;
             for op in &history {
                 machine.step(op).await;
             }

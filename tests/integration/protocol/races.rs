@@ -4,12 +4,20 @@ use std::time::Duration;
 
 use backstop::core::id::Session;
 use backstop::core::policy::{AgeLimit, LimitAction, QueuePolicy};
+use backstop::native::scripts::adopt::{Adopt, Adopted};
 use backstop::native::scripts::apply::{Applied, ApplyAnswer, Do};
-use backstop::native::scripts::beat::Mark;
+use backstop::native::scripts::beat::{BeatWord, Mark, StopWhy};
 use backstop::native::scripts::cancel::{Cancel, Cancelled};
 use backstop::native::scripts::complete::Completed;
-use backstop::native::scripts::enqueue::Enqueue;
+use backstop::native::scripts::declare::{Declare, Declared};
+use backstop::native::scripts::enqueue::{Enqueue, Enqueued};
+use backstop::native::scripts::expire::{Expire, ExpireAnswer, Expired};
 use backstop::native::scripts::extend::{Extend, Extended};
+use backstop::native::scripts::forget::{Forget, Forgotten};
+use backstop::native::scripts::observe::Page;
+use backstop::native::scripts::redrive::{Redrive, Redriven, SeenDead};
+use backstop::native::scripts::take::TakeAnswer;
+use backstop::store::Reply;
 
 use super::scene::{LOST, Pair, Scene, task};
 
@@ -108,4 +116,219 @@ async fn two_sweepers_with_the_same_page_alert_once_though_another_limit_passes_
     assert_eq!(scene.apply_overdue(&page, Do::Alert).await, ApplyAnswer::Done(vec![Applied::Alerted]));
     scene.elapse(Duration::from_secs(2)).await;
     assert_eq!(scene.apply_overdue(&page, Do::Alert).await, skipped());
+}
+
+#[tokio::test]
+async fn a_completion_between_observe_and_apply_stands() {
+    let mut scene = Scene::new().await;
+    let (_, pair) = scene.abandoned().await;
+    let page = scene.observe().await;
+    assert_eq!(scene.complete(&pair).await, Completed::Completed);
+    assert_eq!(scene.apply(&page, Do::Reset).await, skipped());
+    assert_eq!(scene.enqueue("t").await, Enqueued::Exists);
+}
+
+#[tokio::test]
+async fn a_new_attempt_is_not_moved_by_a_verdict_about_the_last_one() {
+    let mut scene = Scene::new().await;
+    let (session, pair) = scene.abandoned().await;
+    let page = scene.observe().await;
+    // Neither giving back nor taking is a sign of life: the session is as silent as the page says.
+    scene.release(&session, &pair).await;
+    let next = scene.take_one(&session).await;
+    assert_eq!(scene.apply(&page, Do::Reset).await, skipped());
+    assert_eq!(scene.complete(&next).await, Completed::Completed);
+}
+
+#[tokio::test]
+async fn a_limit_that_was_moved_between_observe_and_apply_counts() {
+    let mut scene = Scene::new().await;
+    let (_, (id, token)) = overdue(&mut scene, LimitAction::Reset).await;
+    let page = scene.observe().await;
+    let limit_ms = page.now_ms + 60_000;
+    scene.run(&Extend { id, token, limit_ms, by: "me".to_owned() }).await;
+    for action in [Do::Reset, Do::Revoke, Do::Alert, Do::DeadLetter] {
+        assert_eq!(scene.apply_overdue(&page, action).await, skipped());
+    }
+    assert_eq!(scene.observe().await.overdue, []);
+}
+
+#[tokio::test]
+async fn extending_a_task_takes_back_the_order_to_stop() {
+    let mut scene = Scene::new().await;
+    let (session, pair) = overdue(&mut scene, LimitAction::Revoke).await;
+    let page = scene.observe().await;
+    assert_eq!(scene.apply_overdue(&page, Do::Revoke).await, ApplyAnswer::Done(vec![Applied::Revoked]));
+    assert_eq!(scene.apply_overdue(&page, Do::Revoke).await, skipped());
+    let told = scene.beat(&session, 1, std::slice::from_ref(&pair), Mark::None).await.stop;
+    assert_eq!(told, [(pair.0.clone(), pair.1.clone(), StopWhy::Revoked)]);
+    let (id, token) = pair.clone();
+    let limit_ms = page.now_ms + 60_000;
+    scene.run(&Extend { id, token, limit_ms, by: "me".to_owned() }).await;
+    assert_eq!(scene.beat(&session, 2, &[pair], Mark::None).await.stop, []);
+}
+
+#[tokio::test]
+async fn a_session_that_takes_between_observe_and_forget_is_not_forgotten() {
+    let mut scene = Scene::new().await;
+    let session = scene.register("a").await;
+    scene.elapse(2 * LOST).await;
+    let page = scene.observe().await;
+    scene.enqueue("t").await;
+    scene.take_one(&session).await;
+    assert_eq!(forget(&scene, &page).await, Forgotten::Holds);
+}
+
+#[tokio::test]
+async fn a_session_that_beats_between_observe_and_forget_or_declare_is_alive() {
+    let mut scene = Scene::new().await;
+    let session = scene.register("a").await;
+    scene.elapse(2 * LOST).await;
+    let page = scene.observe().await;
+    scene.beat(&session, 1, &[], Mark::None).await;
+    assert_eq!(forget(&scene, &page).await, Forgotten::Alive);
+    assert_eq!(declare(&scene, &page).await, Declared::Alive);
+}
+
+#[tokio::test]
+async fn forgetting_a_former_session_leaves_its_successor_alive() {
+    let mut scene = Scene::new().await;
+    let (_, pair) = scene.abandoned().await;
+    let newer = scene.register("a").await;
+    scene.complete(&pair).await;
+    scene.elapse(2 * LOST).await;
+    scene.beat(&newer, 1, &[], Mark::None).await;
+    let page = scene.observe().await;
+    assert_eq!(page.silent.len(), 1);
+    assert_eq!(declare(&scene, &page).await, Declared::Already);
+    assert_eq!(forget(&scene, &page).await, Forgotten::Forgotten);
+    assert_eq!(scene.dump().await.hash(&scene.key("agent:a"))["state"], "active");
+    assert_eq!(forget(&scene, &page).await, Forgotten::Alive);
+}
+
+#[tokio::test]
+async fn a_forgotten_session_takes_nothing_and_its_beat_does_not_bring_it_back() {
+    let mut scene = Scene::new().await;
+    let session = scene.register("a").await;
+    scene.elapse(2 * LOST).await;
+    let page = scene.observe().await;
+    assert_eq!(forget(&scene, &page).await, Forgotten::Forgotten);
+    assert_eq!(scene.beat(&session, 1, &[], Mark::None).await.word, BeatWord::Lost);
+    scene.enqueue("t").await;
+    let take = scene.taking(&session);
+    assert_eq!(scene.run(&take).await, TakeAnswer::Lost);
+}
+
+#[tokio::test]
+async fn a_successor_that_registers_between_observe_and_apply_gets_its_time_to_adopt() {
+    let mut scene = Scene::new().await;
+    let (_, pair) = scene.abandoned().await;
+    let page = scene.observe().await;
+    let successor = scene.register("a").await;
+    assert_eq!(scene.apply(&page, Do::Reset).await, skipped());
+    let adopt = Adopt { session: successor, nonce: scene.nonce(), pairs: vec![pair] };
+    assert!(matches!(scene.run(&adopt).await[..], [Adopted::Adopted(_)]));
+}
+
+#[tokio::test]
+async fn two_sweepers_with_the_same_page_reset_once() {
+    let mut scene = Scene::new().await;
+    scene.abandoned().await;
+    let page = scene.observe().await;
+    assert_eq!(scene.apply(&page, Do::Reset).await, ApplyAnswer::Done(vec![Applied::Reset]));
+    let before = scene.dump().await;
+    for action in [Do::Reset, Do::DeadLetter, Do::Expire, Do::Discard] {
+        assert_eq!(scene.apply(&page, action).await, skipped());
+    }
+    assert_eq!(scene.dump().await, before);
+}
+
+#[tokio::test]
+async fn a_task_that_was_redriven_with_a_new_deadline_does_not_expire_by_an_older_page() {
+    let mut scene = Scene::new().await;
+    let mut new = task("t");
+    new.deadline = Some(Duration::from_secs(1));
+    scene.run(&Enqueue { tasks: vec![new] }).await;
+    scene.elapse(Duration::from_secs(2)).await;
+    let page = scene.observe().await;
+    let expire = Expire { ids: page.expired.into_iter().map(|(id, _)| id).collect() };
+    assert_eq!(scene.run(&expire).await, ExpireAnswer::Done(vec![Expired::Expired]));
+    assert_eq!(scene.run(&expire).await, ExpireAnswer::Done(vec![Expired::Skipped]));
+    let redrive = |deadline| Redrive { deadline, by: "me".to_owned(), dead: vec![] };
+    let dead = vec![died(&scene, "").await];
+    assert_eq!(scene.run(&Redrive { dead: dead.clone(), ..redrive(None) }).await, [Redriven::DeadlinePassed]);
+    let later = Some(Duration::from_secs(60));
+    assert_eq!(scene.run(&Redrive { dead, ..redrive(later) }).await, [Redriven::Redriven]);
+    assert_eq!(scene.run(&expire).await, ExpireAnswer::Done(vec![Expired::Skipped]));
+    let session = scene.register("a").await;
+    scene.take_one(&session).await;
+    scene.elapse(2 * LOST).await;
+    assert_eq!(scene.run(&expire).await, ExpireAnswer::Done(vec![Expired::Skipped]), "it runs");
+}
+
+#[tokio::test]
+async fn a_dead_letter_that_was_completed_late_is_not_redriven() {
+    let mut scene = Scene::new().await;
+    let (_, pair) = scene.abandoned().await;
+    let page = scene.observe().await;
+    assert_eq!(scene.apply(&page, Do::DeadLetter).await, ApplyAnswer::Done(vec![Applied::Dead]));
+    let dead = vec![died(&scene, &pair.1).await];
+    assert_eq!(scene.complete(&pair).await, Completed::Withdrawn);
+    let redrive = Redrive { deadline: None, by: "me".to_owned(), dead };
+    assert_eq!(scene.run(&redrive).await, [Redriven::Changed]);
+}
+
+#[tokio::test]
+async fn a_late_result_withdraws_the_replacement_until_it_is_taken_and_is_refused_from_then_on() {
+    for taken in [false, true] {
+        let mut scene = Scene::new().await;
+        let (_, pair) = scene.abandoned().await;
+        let page = scene.observe().await;
+        scene.apply(&page, Do::Reset).await;
+        let other = scene.register("b").await;
+        if taken {
+            let second = scene.take_one(&other).await;
+            assert_eq!(scene.complete(&pair).await, Completed::Late);
+            assert_eq!(scene.complete(&second).await, Completed::Completed);
+            assert_eq!(scene.complete(&pair).await, Completed::Late);
+        } else {
+            assert_eq!(scene.complete(&pair).await, Completed::Withdrawn);
+            assert_eq!(scene.complete(&pair).await, Completed::Already);
+            assert_eq!(scene.take(&other).await, []);
+        }
+        let stats = scene.dump().await.hash(&scene.key("stats"));
+        assert_eq!(stats[if taken { "late" } else { "false_resets" }], "1");
+        // A result may come a day late and is still known as one.
+        let Reply::Int(left) = scene.store().command(&["PTTL", &scene.key("done:t")]).await.unwrap() else {
+            panic!("no number")
+        };
+        assert!(left > 23 * 3_600_000, "{left}");
+    }
+}
+
+#[tokio::test]
+async fn a_waiting_task_that_was_taken_meanwhile_is_not_cancelled_by_what_a_person_saw() {
+    let mut scene = Scene::new().await;
+    scene.enqueue("t").await;
+    let seen = scene.dump().await.hash(&scene.key("task:t"))["enqueued_at"].clone();
+    let session = scene.register("a").await;
+    let pair = scene.take_one(&session).await;
+    assert_eq!(cancel(&scene, &("t".to_owned(), seen)).await, Cancelled::Changed);
+    assert_eq!(scene.complete(&pair).await, Completed::Completed);
+}
+
+async fn died(scene: &Scene, token: &str) -> SeenDead {
+    let at = scene.dump().await.zset(&scene.key("dead"))["t"];
+    #[allow(clippy::cast_possible_truncation, reason = "a time in ms")]
+    SeenDead { id: "t".to_owned(), token: token.to_owned(), died_at_ms: at as i64 }
+}
+
+async fn forget(scene: &Scene, page: &Page) -> Forgotten {
+    let seen = &page.silent[0];
+    scene.run(&Forget { session: seen.session.clone(), seen_beat_ms: seen.beat_ms.unwrap() }).await
+}
+
+async fn declare(scene: &Scene, page: &Page) -> Declared {
+    let seen = &page.silent[0];
+    scene.run(&Declare { session: seen.session.clone(), seen_beat_ms: seen.beat_ms.unwrap() }).await
 }
