@@ -14,5 +14,6 @@ mod agent; // the agent library: runs each task once, comes back, stops when tol
 mod daemon; // the daemon and agents as processes: killed, paused, twinned, reloaded
 mod house_rules; // who may use what, how large a file may be
 mod program;
+mod protocol; // the scripts: a model that watches them, their races and late copies, their headers
 mod support; // a private Redis, conditions to wait for
 mod sweeping; // a pass over a real queue: what it moves, what it leaves, what it says // any program as an agent: exit codes, stopping, what is left behind

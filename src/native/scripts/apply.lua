@@ -6,7 +6,8 @@
 --         all), over how long reset tasks become ready ms, revoke grace ms, then for each: id, the token that was seen
 -- RETURNS held, or done + numbers of those that were skipped (not so any more), from 1
 -- GUARD   this is the server that was known, no grace is open; the session is still as silent, or the task's own limit
---         has still passed; the task still runs under the same session and token (which fixes its abandonments)
+--         has still passed; the task still runs under the same session and token (which fixes its abandonments). A cancelled
+--         one is only discarded (take does it, should it be reset), the deadline of one that expires has still passed
 -- REPEAT  skips all
 -- COST    25 µs, and 4 µs a task
 --! include head policy move charge evidence
@@ -49,8 +50,11 @@ function carry_out.reset(id, token, i)
 end
 
 local function give_up_on(id, token)
-  local t = call('HMGET', task_key(id), 'session', 'token', 'seq', 'deadline')
+  local t = call('HMGET', task_key(id), 'session', 'token', 'seq', 'deadline', 'cancelled')
   if t[1] ~= session or t[2] ~= token or not evident(id) then return end
+  -- What a person asked for since the sweeper looked comes before its verdict.
+  if (t[5] and true or false) ~= (action == 'discard') then return end
+  if action == 'expire' and not (t[4] and tonumber(t[4]) <= now) then return end
   give_up(id, { token = token, seq = t[3], abandonments = abandonments, deadline = t[4] }, cause, action, now, now)
   out[#out + 1] = id
   return true
@@ -71,8 +75,9 @@ function carry_out.alert(id, token)
     'revoked_at')
   -- An order to stop that stands is not to be forgotten for an alert.
   if t[1] ~= session or t[2] ~= token or t[7] or not evident(id) then return end
+  if not t[3] or tonumber(t[3]) > now then return end
   call('HDEL', task_key(id), 'limit')
-  call('HSET', task_key(id), 'alerted', t[3] or now)
+  call('HSET', task_key(id), 'alerted', t[3])
   call('ZADD', mine, earliest(tonumber(t[4]) or now, t[5], t[6]), id)
   return true
 end

@@ -19,6 +19,7 @@ if agent[1] and agent[1] ~= session then
 elseif not agent[1] or not call('ZSCORE', agents, session) then
   word = 'lost'
 end
+call('ZCARD', due)
 local mine = running_key(session)
 local holds = call('ZCARD', mine)
 local fresh = word == 'go_on' and number > (tonumber(agent[2]) or 0)

@@ -2,11 +2,9 @@
 -- Completes tasks, each at most once, by the token that holds it or held it last.
 -- KEYS    the queue's fixed keys
 -- ARGV    format, then for each task: id, token
--- RETURNS for each: completed
---         already    it was completed with this very token
---         withdrawn  accepted late: it had been given up and not taken since; the replacement is withdrawn
---         late       refused: another attempt has it, or has completed it
---         gone       nothing is known of it under this token
+-- RETURNS for each: completed | already (it was completed with this very token)
+--         | withdrawn (accepted late: it had been given up and not taken since; the replacement is withdrawn)
+--         | late (refused: another attempt has it, or has completed it) | gone (nothing is known of it under this token)
 -- GUARD   the record's token is the one shown
 -- REPEAT  the stub carries the token: already
 -- COST    9 µs
@@ -95,7 +93,9 @@ local function complete(id, token)
   lengths[edge] = (lengths[edge] or 0) + 1
   lasted[t[3]] = lengths
   ended[#ended + 1] = id
-  finish(id, 'completed:' .. token, abandonments > 0 and math.max(keep, 86400000) or keep)
+  -- The stub remembers whose late result was counted, as the record did.
+  local seen = past[2] and ' late:' .. past[2] or ''
+  finish(id, 'completed:' .. token .. seen, abandonments > 0 and math.max(keep, 86400000) or keep)
   count('completed')
   return runs(holder) and 'completed' or 'withdrawn'
 end

@@ -10,7 +10,7 @@
 --! include head move evidence
 local now = server_time()
 if held(now) then return { 'held' } end
-call('ZCARD', pending) call('ZCARD', delayed) call('ZCARD', dead)
+for _, index in ipairs({ pending, delayed, expiring, dead }) do call('ZCARD', index) end
 local answers, moved = {}, {}
 for i = 2, #ARGV do
   local id = ARGV[i]

@@ -22,6 +22,7 @@ local grace, most = tonumber(ARGV[6]), tonumber(ARGV[7])
 local skip_silent, skip_tasks = tonumber(ARGV[8]), tonumber(ARGV[9])
 local skip_due, skip_due_tasks, skip_expired = tonumber(ARGV[10]), tonumber(ARGV[11]), tonumber(ARGV[12])
 local now = server_time()
+for _, index in ipairs({ pending, delayed, expiring, agents, due, dead }) do call('ZCARD', index) end
 if owner ~= '' then
   local holder = call('GET', lease)
   if holder and holder ~= owner then return { 'standby', holder } end

@@ -3,7 +3,7 @@
 -- KEYS    the queue's fixed keys
 -- ARGV    format, session, nonce (16 hex), most tasks (1 to 50), most payload bytes
 -- RETURNS took + rows of {id, token, type, attempt, payload, enqueued at, deadline, abandonments, failures, checkpoint}
---         empty + ms until the next delayed task (-1: none) | paused | draining | superseded | lost
+--         | empty + ms until the next delayed task (-1: none) | paused | draining | superseded | lost
 -- GUARD   the session is its identity's current one, and in agents; the running set stays within 256
 -- REPEAT  a take whose answer was lost gives tasks that nobody knows: beats show them, the client gives them back
 -- COST    8 µs a task in batches of 10, 27 µs alone
@@ -19,7 +19,7 @@ if (state[1] or '') ~= '' then return { 'paused' } end
 local mine = running_key(session)
 local room = 256 - call('ZCARD', mine)
 if room < most then most = room end
-call('ZCARD', due) call('ZCARD', dead) call('ZCARD', expiring)
+for _, index in ipairs({ pending, delayed, expiring, due, dead }) do call('ZCARD', index) end
 local now = server_time()
 
 -- What has become ready gets its number now, at the first time, and keeps it.
@@ -94,6 +94,8 @@ for _, id in ipairs(ids) do
       call('HDEL', key, 'revoked_at', 'reason', 'limit', 'alive_until', 'alerted')
       if string.sub(t[7] or '', 1, 7) == '!reset:' then count('reclaimed') end
     end
+    -- The limits are this attempt's own, whatever policy the last one ran under.
+    if attempt > 1 then call('HDEL', key, 'limit', 'alive_until', 'alerted') end
     call('HSET', key, unpack(record))
     local score = earliest(now, limit, alive, t[4])
     if not first or score < first then first = score end

@@ -3,6 +3,9 @@ local SESSION = { heartbeat_interval = 5000, heartbeat_timeout = 15000, lost_aft
   keep_done = 120000, stop_on_agent_after = 22500 }
 local TASK = '3600000 0 -1 30000 -1 3 5 1000 2000 100000 5000 1'
 
+-- Most scripts read it in the midst of their writes: the wrong type must show before.
+call('HLEN', policy)
+
 -- A setting of the queue or its sessions, in ms; -1 is never.
 local function setting(name)
   return tonumber(call('HGET', policy, '_' .. name) or SESSION[name])

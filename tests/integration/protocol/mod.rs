@@ -1,0 +1,15 @@
+//! The scripts against what the protocol promises.
+
+// Commands that arrive twice or late, a sentence each.
+mod copies;
+// Sessions, charges, graces: a sentence each.
+mod fences;
+// Headers, types and the law that holds for all scripts.
+mod headers;
+// Any interleaving of any commands: what is done, and what is checked after each step.
+mod machine;
+mod model;
+mod ops;
+// Chosen interleavings, a sentence each.
+mod races;
+mod scene;
