@@ -19,15 +19,11 @@ local function bucket(ms)
   if ms <= 10 then return 0 end
   return math.min(820, math.floor(math.log(ms / 10) / 0.01980262729617973))
 end
-local histories = {}
-local function history(kind)
-  if not histories[kind] then
-    local key = base .. 'runs:' .. kind
-    if call('EXISTS', key) == 0 and call('HINCRBY', control, 'types', 1) > 1000 then key = base .. 'runs:_other' end
-    call('HLEN', key)
-    histories[kind] = key
-  end
-  return histories[kind]
+-- What learning needs is not the truth: a key of the wrong type there must not stop a completion.
+local function remember(kind, lengths)
+  local key = base .. 'runs:' .. kind
+  if call('EXISTS', key) == 0 and call('HINCRBY', control, 'types', 1) > 1000 then key = base .. 'runs:_other' end
+  for edge, n in pairs(lengths) do redis.pcall('HINCRBY', key, edge, n) end
 end
 
 -- A late result is the measured proof that a reset was false; each token proves it once.
@@ -64,7 +60,6 @@ local function complete(id, token)
     if t[1] and seq_of(t[1]) == seq_of(token) and abandonments > 0 then return late(id, token, 'record', past[2]) end
     return 'gone'
   end
-  history(t[3])
   if runs(holder) then
     local set = running_key(holder)
     if not left[set] then
@@ -103,8 +98,6 @@ end
 for i = 2, #ARGV, 2 do answers[#answers + 1] = complete(ARGV[i], ARGV[i + 1]) end
 for set, ids in pairs(left) do call('ZREM', set, unpack(ids)) end
 if #ended > 0 then call('ZREM', expiring, unpack(ended)) end
-for kind, lengths in pairs(lasted) do
-  for edge, n in pairs(lengths) do call('HINCRBY', history(kind), edge, n) end
-end
+for kind, lengths in pairs(lasted) do remember(kind, lengths) end
 write_counts()
 return answers
