@@ -57,12 +57,17 @@ async fn leaves_task_when_heartbeat_returns_between_observe_and_apply() {
 }
 
 #[tokio::test]
-async fn a_cancelled_task_is_discarded_by_the_verdict_of_a_sweeper_that_had_not_seen_it() {
+async fn a_cancelled_task_is_not_handed_out_again_by_a_sweeper_that_had_not_seen_it() {
     let mut scene = Scene::new().await;
     let (_, pair) = scene.abandoned().await;
     let page = scene.observe().await;
     assert_eq!(cancel(&scene, &pair).await, Cancelled::Revoked);
+    assert_eq!(scene.apply(&page, Action::DeadLetter).await, skipped());
+    // A reset doesn't read whether a task was cancelled; who takes it next does.
     assert_eq!(scene.apply(&page, Action::Reset).await, ApplyAnswer::Done(vec![true]));
+    let other = scene.register("b").await;
+    assert_eq!(scene.take(&other).await, []);
+    assert_eq!(scene.dump().await.hash(&scene.key("stats"))["discarded"], "1");
 }
 
 #[tokio::test]
