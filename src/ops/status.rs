@@ -34,6 +34,8 @@ pub struct QueueStatus {
     pub completed: u64,
     /// Tasks that were discarded.
     pub discarded: u64,
+    /// Tasks that agents gave back, or a person took from them, since the queue exists.
+    pub released: u64,
     /// Tasks that were reset, since the queue exists.
     pub reset: u64,
     /// Resets that a result of the first run proved to have been wrong.
@@ -115,6 +117,7 @@ async fn one(queue: &Queue) -> Result<QueueStatus, StoreError> {
         enqueued,
         completed,
         discarded,
+        released: total("released"),
         reset: totals("reset:"),
         false_resets: total("false_resets") + total("late"),
         agents: Agents { active: figure(all - suspect), suspect: figure(suspect - lost), lost: figure(lost) },
