@@ -217,6 +217,24 @@ async fn the_sweeper_is_called_as_soon_as_a_shorter_limit_joins_and_not_by_one_t
 }
 
 #[tokio::test]
+async fn the_sweeper_is_called_for_an_adopted_task_and_for_a_sign_of_life_under_a_shorter_policy() {
+    let mut scene = Scene::new().await;
+    let (_, pair) = scene.running().await;
+    let mut policy = QueuePolicy::default();
+    policy.task.task_heartbeat_timeout = Some(Duration::from_secs(20));
+    scene.publish(&policy).await;
+    let session = scene.register("a").await;
+    let adopt = Adopt { session: session.clone(), nonce: scene.nonce(), pairs: vec![pair] };
+    let [Adopted::Adopted(taken)] = &scene.run(&adopt).await[..] else { panic!("not adopted") };
+    let due = scene.dump().await.zset(&scene.key("due"))[session.as_str()];
+    policy.task.task_heartbeat_timeout = Some(Duration::from_secs(5));
+    scene.publish(&policy).await;
+    scene.beat(&session, 1, &[(taken.id.clone(), taken.token.clone())], Mark::Alive).await;
+    let sooner = scene.dump().await.zset(&scene.key("due"))[session.as_str()];
+    assert!(sooner < due, "{sooner} {due}");
+}
+
+#[tokio::test]
 async fn a_queue_that_remembers_nothing_of_what_is_done_completes_all_the_same() {
     let mut scene = Scene::new().await;
     scene.publish(&QueuePolicy { keep_done: Duration::ZERO, ..QueuePolicy::default() }).await;

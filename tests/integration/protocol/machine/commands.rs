@@ -55,8 +55,10 @@ impl Machine<'_> {
                 Sent::Release(Release { session, delay: Duration::ZERO, pairs: vec![pair] })
             }
             Op::Adopt { session, pair, answered } => {
-                let (_, pair) = pick(&self.pairs, *pair)?;
-                let session = pick(&self.sessions, *session)?;
+                let (holder, pair) = pick(&self.pairs, *pair)?;
+                // Its identity's newest session mostly, else anybody.
+                let heir = self.sessions.iter().rev().find(|heir| heir.identity() == holder.identity());
+                let session = if session % 4 == 0 { pick(&self.sessions, *session)? } else { heir?.clone() };
                 Sent::Adopt(Adopt { session, nonce: self.scene.nonce(), pairs: vec![pair] }, *answered)
             }
             Op::Leave { session } => Sent::Leave(Leave { session: pick(&self.sessions, *session)? }),
