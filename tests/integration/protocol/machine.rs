@@ -171,20 +171,20 @@ impl<'a> Machine<'a> {
             self.step(&Op::Observe).await;
             let last = self.pages.len() - 1;
             for entry in 0..self.pages[last].0.silent.len() {
-                self.step(&Op::Sweep { page: last, entry, twice: true }).await;
-                self.step(&Op::Forget { page: last, entry }).await;
+                self.step(&Op::Sweep { page: exact(last), entry, twice: true }).await;
+                self.step(&Op::Forget { page: exact(last), entry }).await;
             }
         }
         assert!(self.state.running.is_empty(), "I4, I8: {:?}", self.state.running);
         self.step(&Op::Register { identity: 0, names_lost: false }).await;
-        let session = self.sessions.len() - 1;
+        let session = exact(self.sessions.len() - 1);
         while !(self.state.zset("pending").is_empty() && self.state.zset("delayed").is_empty()) {
             self.elapse(JUMPS[4]).await;
             let known = self.pairs.len();
             self.step(&Op::Beat { session, lists: 0, mark: 0, late: false }).await;
             self.step(&Op::Take { session, most: 50, answered: true }).await;
             for pair in known..self.pairs.len() {
-                self.step(&Op::Complete { pair }).await;
+                self.step(&Op::Complete { pair: exact(pair) }).await;
             }
         }
         self.step(&Op::Leave { session }).await;
@@ -195,6 +195,16 @@ impl<'a> Machine<'a> {
 /// The one that the number chooses, if there is any.
 fn pick<T: Clone>(of: &[T], nth: usize) -> Option<T> {
     of.get(nth.checked_rem(of.len())?).cloned()
+}
+
+/// One of the last few in three of four cases, else any: much of what is old can't do anything any more.
+fn recent<T: Clone>(of: &[T], nth: usize) -> Option<T> {
+    if nth % 4 == 0 { pick(of, nth / 4) } else { pick(&of[of.len().saturating_sub(3)..], nth / 4) }
+}
+
+/// The number by which [`recent`] chooses just this one.
+fn exact(nth: usize) -> usize {
+    nth * 4
 }
 
 fn act_out(cases: u32, most: usize, keeps: Keeps) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use backstop::core::id::Session;
 use backstop::core::policy::{AgeLimit, LimitAction, QueuePolicy};
 use backstop::native::scripts::adopt::{Adopt, Adopted};
-use backstop::native::scripts::apply::{Applied, ApplyAnswer, Do};
+use backstop::native::scripts::apply::{Applied, Apply, ApplyAnswer, Do};
 use backstop::native::scripts::beat::{BeatWord, Mark, StopWhy};
 use backstop::native::scripts::cancel::{Cancel, Cancelled};
 use backstop::native::scripts::complete::Completed;
@@ -19,7 +19,7 @@ use backstop::native::scripts::redrive::{Redrive, Redriven, SeenDead};
 use backstop::native::scripts::take::TakeAnswer;
 use backstop::store::Reply;
 
-use super::scene::{LOST, Pair, Scene, task};
+use super::scene::{LOST, Pair, Scene, by_silence, task};
 
 fn skipped() -> ApplyAnswer {
     ApplyAnswer::Done(vec![Applied::Skipped])
@@ -303,6 +303,27 @@ async fn a_late_result_withdraws_the_replacement_until_it_is_taken_and_is_refuse
             panic!("no number")
         };
         assert!(left > 23 * 3_600_000, "{left}");
+    }
+}
+
+#[tokio::test]
+async fn a_withdrawn_replacement_stands_nowhere_any_more() {
+    for (action, delay) in [(Do::Reset, 0), (Do::Reset, 60), (Do::DeadLetter, 0)] {
+        let mut scene = Scene::new().await;
+        let mut new = task("t");
+        new.deadline = Some(Duration::from_secs(3600));
+        scene.run(&Enqueue { tasks: vec![new] }).await;
+        let session = scene.register("a").await;
+        let pair = scene.take_one(&session).await;
+        scene.elapse(2 * LOST).await;
+        let page = scene.observe().await;
+        let apply = Apply { delay: Duration::from_secs(delay), ..by_silence(&page.silent[0], action) };
+        assert_ne!(scene.run(&apply).await, skipped());
+        assert_eq!(scene.complete(&pair).await, Completed::Withdrawn);
+        let left = scene.dump().await;
+        for index in ["pending", "delayed", "dead", "expiring"] {
+            assert!(left.zset(&scene.key(index)).is_empty(), "{action:?}: {index}");
+        }
     }
 }
 

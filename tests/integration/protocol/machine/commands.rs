@@ -21,7 +21,7 @@ use backstop::native::scripts::release::Release;
 use backstop::native::scripts::reset::Reset;
 use backstop::native::scripts::take::Take;
 
-use super::{Machine, Sent, pick};
+use super::{Machine, Sent, pick, recent};
 use crate::protocol::ops::Op;
 use crate::protocol::scene::{failing, task};
 
@@ -40,28 +40,29 @@ impl Machine<'_> {
                 Sent::Register(self.registration(*identity, *names_lost))
             }
             Op::Take { session, most, answered } => {
-                let session = pick(&self.sessions, *session)?;
+                let session = recent(&self.sessions, *session)?;
                 Sent::Take(Take { most: *most, ..self.scene.taking(&session) }, *answered)
             }
             Op::Beat { session, lists, mark, late } => Sent::Beat(self.beat(*session, *lists, *mark, *late)?),
-            Op::Complete { pair } => Sent::Complete(Complete { pairs: vec![pick(&self.pairs, *pair)?.1] }),
+            Op::Complete { pair } => Sent::Complete(Complete { pairs: vec![recent(&self.pairs, *pair)?.1] }),
             Op::Fail { pair, is_final } => {
-                Sent::Fail(Fail { is_final: *is_final, ..failing(&pick(&self.pairs, *pair)?.1) })
+                Sent::Fail(Fail { is_final: *is_final, ..failing(&recent(&self.pairs, *pair)?.1) })
             }
             Op::Release { pair, by } => {
-                let (holder, pair) = pick(&self.pairs, *pair)?;
+                let (holder, pair) = recent(&self.pairs, *pair)?;
                 // Its holder in half of the cases, anybody in the other half.
-                let session = if by % 2 == 0 { holder } else { pick(&self.sessions, *by)? };
+                let session = if by % 2 == 0 { holder } else { recent(&self.sessions, *by)? };
                 Sent::Release(Release { session, delay: Duration::ZERO, pairs: vec![pair] })
             }
             Op::Adopt { session, pair, answered } => {
-                let (holder, pair) = pick(&self.pairs, *pair)?;
+                let (holder, pair) = recent(&self.pairs, *pair)?;
                 // Its identity's newest session mostly, else anybody.
                 let heir = self.sessions.iter().rev().find(|heir| heir.identity() == holder.identity());
-                let session = if session % 4 == 0 { pick(&self.sessions, *session)? } else { heir?.clone() };
+                let session =
+                    if session % 4 == 0 { recent(&self.sessions, *session)? } else { heir?.clone() };
                 Sent::Adopt(Adopt { session, nonce: self.scene.nonce(), pairs: vec![pair] }, *answered)
             }
-            Op::Leave { session } => Sent::Leave(Leave { session: pick(&self.sessions, *session)? }),
+            Op::Leave { session } => Sent::Leave(Leave { session: recent(&self.sessions, *session)? }),
             Op::Declare { page, entry } => {
                 let (seen, at) = self.seen(*page, *entry)?;
                 let (session, seen_beat_ms) = (seen.session, seen.beat_ms?);
@@ -73,7 +74,7 @@ impl Machine<'_> {
                 Sent::Forget(Forget { session, seen_beat_ms }, at)
             }
             Op::Expire { page } => {
-                let (page, _) = pick(&self.pages, *page)?;
+                let (page, _) = recent(&self.pages, *page)?;
                 Sent::Expire(Expire { ids: page.expired.into_iter().map(|(id, _)| id).collect() })
             }
             op => return self.persons(op),
@@ -128,7 +129,7 @@ impl Machine<'_> {
     }
 
     fn beat(&mut self, session: usize, lists: u8, mark: u8, late: bool) -> Option<Beat> {
-        let session = pick(&self.sessions, session)?;
+        let session = recent(&self.sessions, session)?;
         self.beats += 1;
         let mark = match mark {
             0 => Mark::None,

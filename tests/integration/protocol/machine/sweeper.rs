@@ -6,17 +6,17 @@ use backstop::core::policy::LimitAction;
 use backstop::native::scripts::apply::{Apply, Do, Verdict};
 use backstop::native::scripts::observe::{SeenSession, SeenTask};
 
-use super::{Machine, Sent, pick};
+use super::{Machine, Sent, pick, recent};
 
 impl Machine<'_> {
     pub(super) fn seen(&self, page: usize, entry: usize) -> Option<(SeenSession, i64)> {
-        let (page, at) = pick(&self.pages, page)?;
+        let (page, at) = recent(&self.pages, page)?;
         Some((pick(&page.silent, entry)?, at))
     }
 
     /// What an honest sweeper decides about one session of a page, however old the page is.
     pub(super) fn verdicts(&self, page: usize, entry: usize) -> Option<Sent> {
-        let (page, at) = pick(&self.pages, page)?;
+        let (page, at) = recent(&self.pages, page)?;
         let all: Vec<_> =
             page.silent.iter().map(|s| (s, true)).chain(page.overdue.iter().map(|s| (s, false))).collect();
         let (seen, silent) = pick(&all, entry)?;
