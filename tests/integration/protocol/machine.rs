@@ -199,7 +199,7 @@ fn pick<T: Clone>(of: &[T], nth: usize) -> Option<T> {
 
 /// One of the last few in three of four cases, else any: much of what is old can't do anything any more.
 fn recent<T: Clone>(of: &[T], nth: usize) -> Option<T> {
-    if nth % 4 == 0 { pick(of, nth / 4) } else { pick(&of[of.len().saturating_sub(3)..], nth / 4) }
+    if nth.is_multiple_of(4) { pick(of, nth / 4) } else { pick(&of[of.len().saturating_sub(3)..], nth / 4) }
 }
 
 /// The number by which [`recent`] chooses just this one.

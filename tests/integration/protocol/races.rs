@@ -154,6 +154,19 @@ async fn a_limit_that_was_moved_between_observe_and_apply_counts() {
 }
 
 #[tokio::test]
+async fn an_order_to_stop_does_not_reach_the_next_attempt_though_it_too_is_overdue() {
+    let mut scene = Scene::new().await;
+    let (session, pair) = overdue(&mut scene, LimitAction::Revoke).await;
+    let page = scene.observe().await;
+    scene.release(&session, &pair).await;
+    scene.take_one(&session).await;
+    scene.elapse(Duration::from_secs(2)).await;
+    for action in [Do::Revoke, Do::Alert, Do::Reset] {
+        assert_eq!(scene.apply_overdue(&page, action).await, skipped());
+    }
+}
+
+#[tokio::test]
 async fn extending_a_task_takes_back_the_order_to_stop() {
     let mut scene = Scene::new().await;
     let (session, pair) = overdue(&mut scene, LimitAction::Revoke).await;
