@@ -7,7 +7,6 @@ use crate::core::id::QueueName;
 use crate::native::Queue;
 use crate::ops::tasks::{Listed, State};
 use crate::ops::{agents, tasks};
-use crate::sweep::server_time;
 
 /// List the tasks of a queue
 #[derive(Debug, clap::Args)]
@@ -78,7 +77,7 @@ pub(super) async fn tasks(args: TasksArgs, global: &Global) -> Result<u8, CliErr
 
 /// A table of tasks.
 pub(super) async fn show_tasks(queue: &Queue, listed: &[Listed]) -> Result<(), CliError> {
-    let now = server_time(queue.store()).await?;
+    let now = queue.store().server_time().await?;
     let ago = |at: Option<i64>| at.map_or_else(|| "-".to_owned(), |at| out::duration((now - at).abs()));
     let row = |task: &Listed| {
         let what = task.session.clone().or_else(|| task.reason.clone()).unwrap_or_default();

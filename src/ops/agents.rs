@@ -2,10 +2,9 @@
 
 use serde::Serialize;
 
-use super::{hash, number, range};
+use super::number;
 use crate::native::Queue;
 use crate::store::StoreError;
-use crate::sweep::server_time;
 
 /// A session.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -32,11 +31,11 @@ pub struct Agent {
 /// [`StoreError`].
 pub async fn list(queue: &Queue, after: usize, most: usize) -> Result<Vec<Agent>, StoreError> {
     let store = queue.store();
-    let now = server_time(store).await?;
+    let now = store.server_time().await?;
     let mut agents = Vec::new();
-    for (session, beat) in range(store, &queue.keys().named("agents"), after, most).await? {
+    for (session, beat) in store.range(&queue.keys().named("agents"), after, most).await? {
         let identity = session.split('.').next().unwrap_or_default();
-        let about = hash(store, &queue.keys().agent(identity)).await?;
+        let about = store.hash(&queue.keys().agent(identity)).await?;
         let current = about.get("session") == Some(&session);
         let text = |field: &str| about.get(field).filter(|_| current).cloned().unwrap_or_default();
         let running = number(store, &["ZCARD", &queue.keys().running(&session)]).await?;

@@ -3,13 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::BATCH;
 use super::tasks::{Listed, State, list};
-use super::{BATCH, hash};
 use crate::native::Queue;
 use crate::native::scripts::discard::Discard;
 use crate::native::scripts::redrive::{Redrive, SeenDead};
 use crate::store::StoreError;
-use crate::sweep::server_time;
 
 /// Which dead letters are meant.
 #[derive(Debug, Clone, Default)]
@@ -34,7 +33,7 @@ pub enum Fate {
 /// # Errors
 /// [`StoreError`].
 pub async fn select(queue: &Queue, selection: &Selection) -> Result<Vec<Listed>, StoreError> {
-    let now = server_time(queue.store()).await?;
+    let now = queue.store().server_time().await?;
     let oldest = selection.older_than.map(|age| now - i64::try_from(age.as_millis()).unwrap_or(i64::MAX));
     let mut meant = Vec::new();
     let mut at = 0;
@@ -56,7 +55,7 @@ pub async fn select(queue: &Queue, selection: &Selection) -> Result<Vec<Listed>,
 /// # Errors
 /// [`StoreError`].
 pub async fn seen(queue: &Queue, id: &str, died_at_ms: i64) -> Result<SeenDead, StoreError> {
-    let record = hash(queue.store(), &queue.keys().task(id)).await?;
+    let record = queue.store().hash(&queue.keys().task(id)).await?;
     let token = record.get("token").cloned().unwrap_or_default();
     Ok(SeenDead { id: id.to_owned(), token, died_at_ms })
 }

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::hash;
 use crate::core::policy::LimitAction;
 use crate::native::Queue;
 use crate::native::scripts::inspect::Inspected;
@@ -81,7 +80,7 @@ pub struct Explained {
 /// # Errors
 /// [`StoreError`].
 pub async fn explain(queue: &Queue, id: &str, task: &Inspected) -> Result<Explained, StoreError> {
-    let policy = hash(queue.store(), &queue.keys().named("policy")).await?;
+    let policy = queue.store().hash(&queue.keys().named("policy")).await?;
     let text = |field: &str| task.record.get(field).filter(|value| !value.is_empty());
     let number = |field: &str| text(field).and_then(|n| n.parse::<i64>().ok());
     let kind = text("type").cloned().unwrap_or_default();

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{hash, number};
+use super::number;
 use crate::core::id::QueueName;
 use crate::native::Queue;
 use crate::native::scripts::census::Census;
@@ -88,8 +88,8 @@ pub async fn read(store: &Store, queues: &[QueueName]) -> Result<Status, StoreEr
 async fn one(queue: &Queue) -> Result<QueueStatus, StoreError> {
     let store = queue.store();
     let count = queue.run(&Census { sessions: Vec::new() }).await?;
-    let control = hash(store, &queue.keys().named("control")).await?;
-    let policy = hash(store, &queue.keys().named("policy")).await?;
+    let control = store.hash(&queue.keys().named("control")).await?;
+    let policy = store.hash(&queue.keys().named("policy")).await?;
     let total = |name: &str| count.totals.get(name).and_then(|n| u64::try_from(*n).ok()).unwrap_or(0);
     let totals = |prefix: &str| -> u64 {
         let own = count.totals.iter().filter(|(name, _)| name.starts_with(prefix));

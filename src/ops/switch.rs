@@ -2,13 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use super::hash;
 use super::status::{self, QueueStatus};
 use crate::core::words::Guard;
 use crate::native::Queue;
 use crate::native::scripts::switch::{Switch, SwitchAnswer};
 use crate::store::StoreError;
-use crate::sweep::server_time;
 
 /// What a queue can be switched to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,7 +29,7 @@ pub enum To {
 /// # Errors
 /// [`StoreError`].
 pub async fn switch(queue: &Queue, to: To, by: &str) -> Result<(), StoreError> {
-    let now = server_time(queue.store()).await?;
+    let now = queue.store().server_time().await?;
     let pair = |field: &str, value: &str| (field.to_owned(), value.to_owned());
     let fields = match to {
         To::Paused => vec![pair("paused", "1")],
@@ -43,7 +41,7 @@ pub async fn switch(queue: &Queue, to: To, by: &str) -> Result<(), StoreError> {
         }
     };
     loop {
-        let control = hash(queue.store(), &queue.keys().named("control")).await?;
+        let control = queue.store().hash(&queue.keys().named("control")).await?;
         let seen_change = control.get("change").and_then(|n| n.parse().ok()).unwrap_or(0);
         let switch = Switch { seen_change, by: by.to_owned(), fields: fields.clone() };
         if matches!(queue.run(&switch).await?, SwitchAnswer::Switched(_)) {

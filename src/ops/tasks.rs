@@ -2,7 +2,6 @@
 
 use serde::Serialize;
 
-use super::{hash, range};
 use crate::native::Queue;
 use crate::store::StoreError;
 
@@ -48,14 +47,14 @@ pub struct Listed {
 pub async fn list(queue: &Queue, state: State, after: usize, most: usize) -> Result<Vec<Listed>, StoreError> {
     let store = queue.store();
     let entries = match state {
-        State::Pending => range(store, &queue.keys().named("pending"), after, most).await?,
-        State::Delayed => range(store, &queue.keys().named("delayed"), after, most).await?,
-        State::Dead => range(store, &queue.keys().named("dead"), after, most).await?,
+        State::Pending => store.range(&queue.keys().named("pending"), after, most).await?,
+        State::Delayed => store.range(&queue.keys().named("delayed"), after, most).await?,
+        State::Dead => store.range(&queue.keys().named("dead"), after, most).await?,
         State::Running => running(queue, after, most).await?,
     };
     let mut listed = Vec::with_capacity(entries.len());
     for (id, at) in entries {
-        let record = hash(store, &queue.keys().task(&id)).await?;
+        let record = store.hash(&queue.keys().task(&id)).await?;
         let text = |field: &str| record.get(field).filter(|value| !value.is_empty());
         let number = |field: &str| text(field).and_then(|n| n.parse::<i64>().ok());
         let holder = text("session").map(String::as_str).unwrap_or_default();
@@ -78,13 +77,13 @@ async fn running(queue: &Queue, after: usize, most: usize) -> Result<Vec<(String
     let store = queue.store();
     let (mut skip, mut found, mut at) = (after, Vec::new(), 0);
     while found.len() < most {
-        let sessions = range(store, &queue.keys().named("due"), at, 100).await?;
+        let sessions = store.range(&queue.keys().named("due"), at, 100).await?;
         if sessions.is_empty() {
             break;
         }
         at += sessions.len();
         for (session, _) in sessions {
-            let tasks = range(store, &queue.keys().running(&session), 0, 256).await?;
+            let tasks = store.range(&queue.keys().running(&session), 0, 256).await?;
             let passed = skip.min(tasks.len());
             skip -= passed;
             found.extend(tasks.into_iter().skip(passed));
