@@ -31,7 +31,7 @@ pub async fn idle() {
                 );
             }
             let after = server::Cpu::now(&store).await;
-            scripts.push(after.commands_since(&before) / 20.0);
+            scripts.push(after.passes_since(&before, 20.0) / 20.0);
             whole.push(after.process_since(&before) / 20.0);
         }
         println!(

@@ -44,38 +44,49 @@ pub async fn figure(store: &Store, section: &str, name: &str) -> f64 {
 /// CPU, µs.
 #[derive(Debug, Clone, Default)]
 pub struct Cpu {
-    /// Of each command as Redis counts its own execution.
-    commands: BTreeMap<String, f64>,
+    /// Calls and time of each command as Redis counts its own execution. What a script calls is counted in the script,
+    /// and again under its own name.
+    commands: BTreeMap<String, (f64, f64)>,
     /// Of the whole process: parsing, answering and system calls as well.
     process: f64,
 }
+
+/// Plain commands that a pass over one queue sends itself, and how often.
+const PLAIN: [(&str, f64); 5] =
+    [("time", 1.0), ("hgetall", 1.0), ("zscan", 1.5), ("zrandmember", 0.5), ("zrange", 2.0)];
 
 impl Cpu {
     pub async fn now(store: &Store) -> Self {
         let commands = info(store, "commandstats").await;
         let commands = commands.lines().filter_map(|line| {
             let (name, rest) = line.strip_prefix("cmdstat_")?.split_once(':')?;
-            let usec = rest.split("usec=").nth(1)?.split(',').next()?.parse().ok()?;
-            // What a script calls is counted in the script as well.
-            let plain = ["evalsha", "eval", "hgetall", "zscan", "zrandmember", "zrange", "time", "smembers"];
-            plain.contains(&name).then(|| (name.to_owned(), usec))
+            let field = |field: &str| rest.split(',').find_map(|part| part.strip_prefix(field)?.parse().ok());
+            Some((name.to_owned(), (field("calls=")?, field("usec=")?)))
         });
         let process =
             figure(store, "cpu", "used_cpu_user").await + figure(store, "cpu", "used_cpu_sys").await;
         Self { commands: commands.collect(), process: process * 1e6 }
     }
 
-    /// What scripts took since.
-    pub fn scripts_since(&self, before: &Self) -> f64 {
-        let of = |cpu: &Self| {
-            cpu.commands.get("evalsha").unwrap_or(&0.0) + cpu.commands.get("eval").unwrap_or(&0.0)
-        };
-        of(self) - of(before)
+    fn grown(&self, before: &Self, name: &str) -> (f64, f64) {
+        let of = |cpu: &Self| cpu.commands.get(name).copied().unwrap_or_default();
+        let ((calls, usec), (calls_before, usec_before)) = (of(self), of(before));
+        (calls - calls_before, usec - usec_before)
     }
 
-    /// What all commands of a sweeper took since.
-    pub fn commands_since(&self, before: &Self) -> f64 {
-        self.commands.values().sum::<f64>() - before.commands.values().sum::<f64>()
+    /// What scripts took since.
+    pub fn scripts_since(&self, before: &Self) -> f64 {
+        self.grown(before, "evalsha").1 + self.grown(before, "eval").1
+    }
+
+    /// What so many passes over one queue took since: their scripts, and the plain commands beside them at the average
+    /// of all calls of their name.
+    pub fn passes_since(&self, before: &Self, passes: f64) -> f64 {
+        let plain = PLAIN.iter().map(|(name, calls)| {
+            let (all, usec) = self.grown(before, name);
+            if all > 0.0 { usec / all * calls * passes } else { 0.0 }
+        });
+        self.scripts_since(before) + plain.sum::<f64>()
     }
 
     /// What the process took since.
