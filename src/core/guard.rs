@@ -22,6 +22,17 @@ impl Default for MassLossLimits {
     }
 }
 
+/// The sessions of a queue, by what their silence makes them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fleet {
+    /// All of them.
+    pub sessions: u64,
+    /// Those that are suspect.
+    pub suspect: u64,
+    /// Those that are lost.
+    pub lost: u64,
+}
+
 /// How many lost sessions may be moved in this pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Moves {
@@ -49,20 +60,16 @@ impl MassLoss {
     }
 
     /// How many may move now. `now` is our monotonic clock; `since_paced` is how long ago any replica last moved a
-    /// session under this guard.
-    pub fn assess(
-        &mut self,
-        now: Duration,
-        sessions: u64,
-        lost: u64,
-        since_paced: Option<Duration>,
-    ) -> Moves {
+    /// session under this guard. Suspects count as missing: a fleet that is cut off as one becomes lost one by one, each
+    /// in its own rhythm, and the first must not move while the others are on their way.
+    pub fn assess(&mut self, now: Duration, fleet: Fleet, since_paced: Option<Duration>) -> Moves {
+        let Fleet { sessions, suspect, lost } = fleet;
         self.gone.retain(|(at, _)| now.saturating_sub(*at) < self.limits.window);
         let gone: u64 = self.gone.iter().map(|(_, n)| n).sum();
-        let (total, missing) = (sessions + gone, lost + gone);
+        let (total, missing) = (sessions + gone, lost + suspect + gone);
         if lost == 0 || total < self.limits.min_sessions || share(missing, total) < self.limits.share {
             Moves::All
-        } else if lost >= sessions {
+        } else if lost + suspect >= sessions {
             Moves::None
         } else {
             Moves::Paced(usize::from(since_paced.is_none_or(|ago| ago >= self.limits.pace)))
@@ -143,23 +150,36 @@ mod tests {
         Duration::from_secs(seconds)
     }
 
+    const fn fleet(sessions: u64, suspect: u64, lost: u64) -> Fleet {
+        Fleet { sessions, suspect, lost }
+    }
+
     #[test]
     fn few_losses_pass_many_are_paced_and_a_whole_fleet_is_held() {
         let mut guard = MassLoss::new(MassLossLimits::default());
-        assert_eq!(guard.assess(s(0), 100, 54, None), Moves::All);
-        assert_eq!(guard.assess(s(0), 100, 55, None), Moves::Paced(1));
-        assert_eq!(guard.assess(s(0), 100, 55, Some(s(9))), Moves::Paced(0));
-        assert_eq!(guard.assess(s(0), 100, 55, Some(s(10))), Moves::Paced(1));
-        assert_eq!(guard.assess(s(0), 100, 100, None), Moves::None);
-        assert_eq!(guard.assess(s(0), 2, 2, None), Moves::All, "two agents are no fleet");
+        assert_eq!(guard.assess(s(0), fleet(100, 0, 54), None), Moves::All);
+        assert_eq!(guard.assess(s(0), fleet(100, 0, 55), None), Moves::Paced(1));
+        assert_eq!(guard.assess(s(0), fleet(100, 0, 55), Some(s(9))), Moves::Paced(0));
+        assert_eq!(guard.assess(s(0), fleet(100, 0, 55), Some(s(10))), Moves::Paced(1));
+        assert_eq!(guard.assess(s(0), fleet(100, 0, 100), None), Moves::None);
+        assert_eq!(guard.assess(s(0), fleet(2, 0, 2), None), Moves::All, "two agents are no fleet");
+    }
+
+    #[test]
+    fn the_first_of_a_fleet_that_is_cut_off_waits_for_the_others() {
+        let mut guard = MassLoss::new(MassLossLimits::default());
+        assert_eq!(guard.assess(s(0), fleet(10, 9, 1), None), Moves::None, "nobody beats");
+        assert_eq!(guard.assess(s(0), fleet(10, 7, 1), None), Moves::Paced(1));
+        assert_eq!(guard.assess(s(0), fleet(10, 3, 1), None), Moves::All);
+        assert_eq!(guard.assess(s(0), fleet(10, 10, 0), None), Moves::All, "there is nothing to hold yet");
     }
 
     #[test]
     fn those_that_are_gone_still_count_within_the_window() {
         let mut guard = MassLoss::new(MassLossLimits::default());
         guard.forgot(s(0), 5);
-        assert_eq!(guard.assess(s(59), 5, 1, None), Moves::Paced(1), "6 of 10 within a minute");
-        assert_eq!(guard.assess(s(60), 5, 1, None), Moves::All);
+        assert_eq!(guard.assess(s(59), fleet(5, 0, 1), None), Moves::Paced(1), "6 of 10 within a minute");
+        assert_eq!(guard.assess(s(60), fleet(5, 0, 1), None), Moves::All);
     }
 
     #[test]
@@ -198,7 +218,7 @@ mod tests {
                 guard.forgot(s(at as u64), n);
             }
             let lost = sessions / 2;
-            prop_assert_eq!(guard.assess(s(1000), sessions, lost, None), Moves::All);
+            prop_assert_eq!(guard.assess(s(1000), fleet(sessions, 0, lost), None), Moves::All);
         }
     }
 }

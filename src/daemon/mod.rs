@@ -166,6 +166,7 @@ impl Daemon {
         let watchdog = Watchdog::from_env();
         // A schedule may wake us once a day; the watchdog and the health check want to hear from this loop more often.
         let pulse = watchdog.period().unwrap_or(Duration::from_secs(5)).min(Duration::from_secs(5));
+        let mut first = true;
         loop {
             self.publish.send_modify(|snapshot| Arc::make_mut(snapshot).ticked = Instant::now());
             watchdog.tick();
@@ -174,7 +175,10 @@ impl Daemon {
                 () = shutdown.cancelled() => return,
                 () = reload.notified() => self.reload().await,
                 () = self.schedule.due() => {
-                    jitter(self.schedule.interval(), shutdown).await;
+                    if !first {
+                        jitter(self.schedule.interval(), shutdown).await;
+                    }
+                    first = false;
                     self.pass(pulse, shutdown).await;
                 }
                 () = tokio::time::sleep(pulse) => self.sweeper.turned(pulse),

@@ -20,6 +20,8 @@ use crate::store::StoreError;
 /// From this many returned tasks on, the others of a pass are spread, so that they don't all start in one moment.
 const SPREAD_FROM: u64 = 100;
 const SPREAD_OVER: Duration = Duration::from_secs(5);
+/// In how many steps, a call each.
+const SPREAD_STEPS: u64 = 20;
 
 impl Pass<'_> {
     pub(super) async fn carry_out(
@@ -168,7 +170,9 @@ impl Pass<'_> {
         progress: &mut Progress,
     ) -> Result<usize, StoreError> {
         let queue = state.queue.name();
-        let spread = if progress.returned >= SPREAD_FROM { SPREAD_OVER } else { Duration::ZERO };
+        let step = u32::try_from(progress.returned / PAGE as u64 % SPREAD_STEPS + 1).unwrap_or(1);
+        let spread = SPREAD_OVER * step / SPREAD_STEPS as u32;
+        let spread = if progress.returned >= SPREAD_FROM { spread } else { Duration::ZERO };
         let apply = Apply {
             session: one.session.clone(),
             seen_beat_ms: one.seen_beat_ms,

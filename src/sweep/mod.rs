@@ -24,7 +24,7 @@ use crate::core::observer::Observer;
 use crate::core::policy::QueuePolicy;
 use crate::core::words::Guard;
 use crate::native::Queue;
-use crate::store::{Failure, Reply, Shape, Store, StoreError};
+use crate::store::{Failure, Reply, Store, StoreError};
 use pass::QueueState;
 use report::{PassReport, QueueReport};
 
@@ -136,7 +136,7 @@ impl Sweeper {
     /// Whether the server's clock jumped, or was away for so long that beats can have been missed.
     async fn look_at_server(&mut self, now: Duration, quiet: Duration) -> Result<Option<Guard>, StoreError> {
         let asked = self.started.elapsed();
-        let server_ms = server_time(&self.store).await?;
+        let server_ms = self.store.server_time().await?;
         let answered = self.started.elapsed();
         // A spell of a third of the time-out can't make a session suspect by itself: time-outs are three intervals.
         let away = self.away_since.take().filter(|since| now.saturating_sub(*since) > quiet / 3);
@@ -190,28 +190,4 @@ impl Sweeper {
         }
         report
     }
-}
-
-/// The server's clock, ms.
-///
-/// # Errors
-/// [`StoreError`].
-pub async fn server_time(store: &Store) -> Result<i64, StoreError> {
-    let shape = Shape::of("TIME");
-    let [seconds, micros] = shape.array::<2>(store.command(&["TIME"]).await?)?;
-    Ok(shape.int(seconds)? * 1000 + shape.int(micros)? / 1000)
-}
-
-/// A hash, field by field; a value that is no text is read as well as it can be.
-async fn hash(store: &Store, key: &str) -> Result<BTreeMap<String, String>, StoreError> {
-    let shape = Shape::of("HGETALL");
-    let pairs: Vec<[Reply; 2]> = shape.rows(store.command(&["HGETALL", key]).await?)?;
-    pairs.into_iter().map(|[field, value]| Ok((shape.text(field)?, shape.text(value)?))).collect()
-}
-
-/// The lowest score of a sorted set, if it holds anything.
-async fn oldest_score(store: &Store, key: &str) -> Result<Option<i64>, StoreError> {
-    let shape = Shape::of("ZRANGE");
-    let rows: Vec<[Reply; 2]> = shape.rows(store.command(&["ZRANGE", key, "0", "0", "WITHSCORES"]).await?)?;
-    rows.into_iter().next().map(|[_, score]| shape.int(score)).transpose()
 }

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
+use super::SweepSettings;
 use super::report::{OpenGuard, QueueReport};
 use super::walk::Walk;
-use super::{SweepSettings, hash};
 use crate::core::guard::{MassLoss, Moves};
 use crate::core::liveness::SilenceLimits;
 use crate::core::observer::Observer;
@@ -104,7 +104,7 @@ impl Pass<'_> {
 
     async fn run(&self, state: &mut QueueState) -> Result<QueueReport, StoreError> {
         let limits = SilenceLimits::new(&self.policy.session, state.sessions);
-        let control = hash(state.queue.store(), &state.queue.keys().named("control")).await?;
+        let control = state.queue.store().hash(&state.queue.keys().named("control")).await?;
         let mut cursor = std::mem::take(&mut state.resume_at);
         let first = match self.observe(state, &limits, cursor).await? {
             ObserveAnswer::Page(page) => page,
@@ -230,6 +230,7 @@ impl Pass<'_> {
             // A bound on memory in a week of observing; what is counted again then is counted twice.
             state.counted.clear();
         }
+        let oldest_dead = queue.store().range(&queue.keys().named("dead"), 0, 1).await?;
         Ok(QueueReport {
             mode: self.policy.mode,
             standby_of: None,
@@ -242,7 +243,7 @@ impl Pass<'_> {
             oldest_running_ms: oldest.and_then(|(taken, _)| taken),
             oldest_running_as_of_ms: oldest.map(|(_, as_of)| as_of),
             oldest_abandoned_ms: progress.oldest_abandoned_ms,
-            oldest_dead_ms: super::oldest_score(queue.store(), &queue.keys().named("dead")).await?,
+            oldest_dead_ms: oldest_dead.into_iter().next().map(|(_, died)| died),
         })
     }
 }

@@ -88,7 +88,7 @@ impl Scene {
     /// Lets a session have been silent for this long.
     async fn silence(&self, session: &Session, seconds: i64) {
         let agents = self.queue.keys().named("agents");
-        let now = backstop::sweep::server_time(self.queue.store()).await.unwrap();
+        let now = self.queue.store().server_time().await.unwrap();
         let beat = (now - seconds * 1000).to_string();
         self.queue.store().command(&["ZADD", &agents, &beat, session.as_str()]).await.unwrap();
         let agent = self.queue.keys().agent(session.identity());
@@ -98,7 +98,7 @@ impl Scene {
     /// Lets a session that has a successor have been silent for this long.
     async fn silence_superseded(&self, session: &Session, seconds: i64) {
         let agents = self.queue.keys().named("agents");
-        let now = backstop::sweep::server_time(self.queue.store()).await.unwrap();
+        let now = self.queue.store().server_time().await.unwrap();
         let beat = (now - seconds * 1000).to_string();
         self.queue.store().command(&["ZADD", &agents, "XX", &beat, session.as_str()]).await.unwrap();
     }

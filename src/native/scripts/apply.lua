@@ -3,7 +3,7 @@
 -- KEYS    the queue's fixed keys
 -- ARGV    format, session, the heartbeat that was seen (ms; '': the verdicts are about the tasks' own limits), cause,
 --         action (reset | dead_letter | expire | discard | revoke | alert), abandonments that were seen (the same for
---         all), over how long reset tasks become ready ms, revoke grace ms, then for each: id, the token that was seen
+--         all), delay before reset tasks are ready ms, revoke grace ms, then for each: id, the token that was seen
 -- RETURNS held, or done + numbers of those that were skipped (not so any more), from 1
 -- GUARD   this is the server that was known, no grace is open; the session is still as silent, or the task's own limit
 --         has still passed; the task still runs under the same session and token (which fixes its abandonments). A cancelled
@@ -29,18 +29,21 @@ local function evident(id)
 end
 
 local out, back, later = {}, {}, {}
+-- Written once, not for each task.
+local mark, charged = '!reset:' .. cause, tostring(abandonments + 1)
+local ready_at = string.format('%.0f', now + delay)
 -- Each of these answers true if it did it.
 local carry_out = {}
 
 -- The common one: one read and one write a task, the rest in the page's own batches.
-function carry_out.reset(id, token, i)
-  local t = call('HMGET', task_key(id), 'session', 'token', 'seq')
+function carry_out.reset(id, token)
+  local key = task_key(id)
+  local t = call('HMGET', key, 'session', 'token', 'seq')
   if t[1] ~= session or t[2] ~= token or not evident(id) then return end
-  call('HSET', task_key(id), 'session', '!reset:' .. cause, 'abandonments', abandonments + 1)
+  call('HSET', key, 'session', mark, 'abandonments', charged)
   out[#out + 1] = id
   if delay > 0 then
-    -- Tasks that come back together are spread.
-    later[#later + 1] = now + math.floor(delay * i / n) + 1
+    later[#later + 1] = ready_at
     later[#later + 1] = id
   else
     back[#back + 1] = t[3]
@@ -86,7 +89,7 @@ local skipped, moved = {}, {}
 local act = carry_out[action]
 for i = 1, n do
   local id = ARGV[7 + i * 2]
-  if act(id, ARGV[8 + i * 2], i) then moved[#moved + 1] = id else skipped[#skipped + 1] = i end
+  if act(id, ARGV[8 + i * 2]) then moved[#moved + 1] = id else skipped[#skipped + 1] = i end
 end
 if #moved > 0 then
   if #out > 0 then call('ZREM', mine, unpack(out)) end

@@ -34,7 +34,7 @@ use backstop::native::scripts::reset::{Reset, ResetByHand};
 use backstop::native::scripts::switch::{Switch, SwitchAnswer};
 use backstop::native::scripts::take::{Take, TakeAnswer, Taken};
 use backstop::native::{Queue, fresh_nonce, known_queues};
-use backstop::sweep::{SweepSettings, Sweeper, server_time};
+use backstop::sweep::{SweepSettings, Sweeper};
 use tokio_util::sync::CancellationToken;
 
 use super::{enter, queue};
@@ -124,7 +124,7 @@ async fn abandoned(server: &Server) -> (Session, Taken, i64) {
     let session = register(&queue).await;
     let task = take(&queue, &session).await.remove(0);
     enqueue(&queue, &["late"], Some(Duration::ZERO)).await;
-    let beat = server_time(queue.store()).await.unwrap() - 3_600_000;
+    let beat = queue.store().server_time().await.unwrap() - 3_600_000;
     let agents = queue.keys().named("agents");
     queue.store().command(&["ZADD", &agents, &beat.to_string(), session.as_str()]).await.unwrap();
     (session, task, beat)
@@ -220,7 +220,7 @@ async fn an_operator_can_do_what_persons_ask_for() {
     assert_eq!(queue.run(&redrive).await.unwrap(), [Redriven::Redriven]);
     assert_eq!(queue.run(&Discard { by: by(), dead }).await.unwrap(), [Discarded::Discarded]);
     let (id, token) = pair(&tasks[2]);
-    let limit_ms = server_time(&store).await.unwrap() + 60_000;
+    let limit_ms = store.server_time().await.unwrap() + 60_000;
     let extend = Extend { id, token, limit_ms, by: by() };
     assert_eq!(queue.run(&extend).await.unwrap(), Extended::Extended);
     let reset = Reset { by: by(), pairs: vec![pair(&tasks[2])] };

@@ -193,6 +193,18 @@ async fn an_adoption_sent_again_charges_once_and_one_too_many_ends_as_a_dead_let
 }
 
 #[tokio::test]
+async fn an_adoption_of_an_attempt_that_has_ended_does_not_take_the_next_one() {
+    let mut scene = Scene::new().await;
+    let (session, first) = scene.running().await;
+    scene.release(&session, &first).await;
+    let second = scene.take_one(&session).await;
+    let successor = scene.register("a").await;
+    let adopt = Adopt { session: successor, nonce: scene.nonce(), pairs: vec![first] };
+    assert_eq!(scene.run(&adopt).await, [Adopted::NotYours]);
+    assert_eq!(scene.complete(&second).await, Completed::Completed);
+}
+
+#[tokio::test]
 async fn an_adoption_by_a_session_that_is_superseded_or_forgotten_is_refused() {
     let mut scene = Scene::new().await;
     let (_, pair) = scene.running().await;
@@ -200,8 +212,8 @@ async fn an_adoption_by_a_session_that_is_superseded_or_forgotten_is_refused() {
     scene.plain(&["ZREM", &scene.key("agents"), second.as_str()]).await;
     let adopt = Adopt { session: second.clone(), nonce: scene.nonce(), pairs: vec![pair] };
     assert_eq!(scene.run(&adopt).await, [Adopted::Lost]);
-    scene.plain(&["ZADD", &scene.key("agents"), "1", second.as_str()]).await;
     scene.register("a").await;
+    scene.plain(&["ZADD", &scene.key("agents"), "1", second.as_str()]).await;
     assert_eq!(scene.run(&adopt).await, [Adopted::Lost]);
 }
 

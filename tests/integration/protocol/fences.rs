@@ -11,14 +11,16 @@ use backstop::native::scripts::beat::{BeatWord, Mark};
 use backstop::native::scripts::cancel::{Cancel, Cancelled};
 use backstop::native::scripts::complete::Completed;
 use backstop::native::scripts::declare::{Declare, Declared};
+use backstop::native::scripts::enqueue::Enqueue;
 use backstop::native::scripts::expire::{Expire, ExpireAnswer};
 use backstop::native::scripts::fail::Failed;
 use backstop::native::scripts::forget::{Forget, Forgotten};
 use backstop::native::scripts::register::{RegisterAnswer, Wanted};
 use backstop::native::scripts::release::Released;
+use backstop::native::scripts::reset::{Reset, ResetByHand};
 use backstop::native::scripts::switch::Switch;
 
-use super::scene::{LOST, Pair, Scene, by_silence, look, page, registered};
+use super::scene::{LOST, Pair, Scene, by_silence, look, page, registered, task};
 use backstop::private_server::Fsync;
 
 const GRACE: Duration = Duration::from_secs(60);
@@ -168,7 +170,7 @@ async fn giving_a_task_back_costs_nothing_unless_it_was_told_to_stop_or_is_a_pre
 
 #[tokio::test]
 async fn a_cancelled_task_ends_whichever_way_it_is_given_up() {
-    for way in ["release", "fail", "adopt"] {
+    for way in ["release", "fail", "adopt", "reset"] {
         let mut scene = Scene::new().await;
         let (session, pair) = scene.running().await;
         let (id, seen) = pair.clone();
@@ -176,6 +178,10 @@ async fn a_cancelled_task_ends_whichever_way_it_is_given_up() {
         match way {
             "release" => assert_eq!(scene.release(&session, &pair).await, Released::Discarded),
             "fail" => assert_eq!(scene.fail(&pair).await, Failed::Discarded),
+            "reset" => {
+                let reset = Reset { by: "me".to_owned(), pairs: vec![pair] };
+                assert_eq!(scene.run(&reset).await, [ResetByHand::Discarded]);
+            }
             _ => {
                 let session = scene.register("a").await;
                 let adopt = Adopt { session, nonce: scene.nonce(), pairs: vec![pair] };
@@ -184,6 +190,36 @@ async fn a_cancelled_task_ends_whichever_way_it_is_given_up() {
         }
         assert_eq!(scene.dump().await.hash(&scene.key("stats"))["discarded"], "1", "{way}");
     }
+}
+
+#[tokio::test]
+async fn an_adopted_task_was_not_told_to_stop_and_has_none_of_its_predecessors_limits() {
+    let mut scene = Scene::new().await;
+    let (_, pair) = revoked(&mut scene).await;
+    let mut policy = QueuePolicy::default();
+    policy.task.start_to_close.limit = None;
+    scene.publish(&policy).await;
+    let session = scene.register("a").await;
+    let adopt = Adopt { session: session.clone(), nonce: scene.nonce(), pairs: vec![pair] };
+    let [Adopted::Adopted(taken)] = &scene.run(&adopt).await[..] else { panic!("not adopted") };
+    let pair = (taken.id.clone(), taken.token.clone());
+    assert_eq!(scene.beat(&session, 1, &[pair], Mark::None).await.stop, []);
+    let record = scene.dump().await.hash(&scene.key("task:t"));
+    assert!(!record.contains_key("limit") && !record.contains_key("revoked_at"), "{record:?}");
+}
+
+#[tokio::test]
+async fn a_waiting_task_past_its_deadline_is_set_aside_and_not_handed_out() {
+    let mut scene = Scene::new().await;
+    let mut new = task("t");
+    new.deadline = Some(Duration::from_secs(1));
+    scene.run(&Enqueue { tasks: vec![new] }).await;
+    let session = scene.register("a").await;
+    scene.elapse(Duration::from_secs(2)).await;
+    assert_eq!(scene.take(&session).await, []);
+    let left = scene.dump().await;
+    assert_eq!(left.zset(&scene.key("dead")).len(), 1);
+    assert!(left.zset(&scene.key("pending")).is_empty() && left.zset(&scene.key("expiring")).is_empty());
 }
 
 #[tokio::test]
@@ -217,6 +253,24 @@ async fn the_sweeper_is_called_as_soon_as_a_shorter_limit_joins_and_not_by_one_t
     let due = scene.dump().await.zset(&scene.key("due"))[session.as_str()];
     let first = scene.dump().await.zset(&scene.key(&format!("running:{session}")))[&long.0];
     assert!((due - first).abs() < 0.5, "{due} {first}");
+}
+
+#[tokio::test]
+async fn the_sweeper_is_called_for_an_adopted_task_and_for_a_sign_of_life_under_a_shorter_policy() {
+    let mut scene = Scene::new().await;
+    let (_, pair) = scene.running().await;
+    let mut policy = QueuePolicy::default();
+    policy.task.task_heartbeat_timeout = Some(Duration::from_secs(20));
+    scene.publish(&policy).await;
+    let session = scene.register("a").await;
+    let adopt = Adopt { session: session.clone(), nonce: scene.nonce(), pairs: vec![pair] };
+    let [Adopted::Adopted(taken)] = &scene.run(&adopt).await[..] else { panic!("not adopted") };
+    let due = scene.dump().await.zset(&scene.key("due"))[session.as_str()];
+    policy.task.task_heartbeat_timeout = Some(Duration::from_secs(5));
+    scene.publish(&policy).await;
+    scene.beat(&session, 1, &[(taken.id.clone(), taken.token.clone())], Mark::Alive).await;
+    let sooner = scene.dump().await.zset(&scene.key("due"))[session.as_str()];
+    assert!(sooner < due, "{sooner} {due}");
 }
 
 #[tokio::test]

@@ -159,7 +159,7 @@ pub(crate) fn policy(variant: u8) -> QueuePolicy {
             _ => LimitAction::Revoke,
         },
     };
-    policy.task.task_heartbeat_timeout = bit(3).then_some(Duration::from_secs(20));
+    policy.task.task_heartbeat_timeout = bit(3).then_some(Duration::from_secs(if bit(7) { 4 } else { 20 }));
     policy.task.revoke_grace = Duration::from_secs(10);
     policy.task.max_abandonments = if bit(4) { 1 } else { 3 };
     policy.task.max_failures = if bit(5) { 0 } else { 2 };

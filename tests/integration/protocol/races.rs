@@ -6,7 +6,7 @@ use backstop::core::id::Session;
 use backstop::core::policy::{AgeLimit, LimitAction, QueuePolicy};
 use backstop::core::words::Action;
 use backstop::native::scripts::adopt::{Adopt, Adopted};
-use backstop::native::scripts::apply::ApplyAnswer;
+use backstop::native::scripts::apply::{Apply, ApplyAnswer};
 use backstop::native::scripts::beat::{BeatWord, Mark, StopWhy};
 use backstop::native::scripts::cancel::{Cancel, Cancelled};
 use backstop::native::scripts::complete::Completed;
@@ -20,7 +20,7 @@ use backstop::native::scripts::redrive::{Redrive, Redriven, SeenDead};
 use backstop::native::scripts::take::TakeAnswer;
 use backstop::store::Reply;
 
-use super::scene::{LOST, Pair, Scene, task};
+use super::scene::{LOST, Pair, Scene, by_silence, task};
 
 fn skipped() -> ApplyAnswer {
     ApplyAnswer::Done(vec![false])
@@ -157,6 +157,19 @@ async fn a_limit_that_was_moved_between_observe_and_apply_counts() {
         assert_eq!(scene.apply_overdue(&page, action).await, skipped());
     }
     assert_eq!(scene.observe().await.facts.overdue, []);
+}
+
+#[tokio::test]
+async fn an_order_to_stop_does_not_reach_the_next_attempt_though_it_too_is_overdue() {
+    let mut scene = Scene::new().await;
+    let (session, pair) = overdue(&mut scene, LimitAction::Revoke).await;
+    let page = scene.observe().await;
+    scene.release(&session, &pair).await;
+    scene.take_one(&session).await;
+    scene.elapse(Duration::from_secs(2)).await;
+    for action in [Action::Revoke, Action::Alert, Action::Reset] {
+        assert_eq!(scene.apply_overdue(&page, action).await, skipped());
+    }
 }
 
 #[tokio::test]
@@ -309,6 +322,27 @@ async fn a_late_result_withdraws_the_replacement_until_it_is_taken_and_is_refuse
             panic!("no number")
         };
         assert!(left > 23 * 3_600_000, "{left}");
+    }
+}
+
+#[tokio::test]
+async fn a_withdrawn_replacement_stands_nowhere_any_more() {
+    for (action, delay) in [(Action::Reset, 0), (Action::Reset, 60), (Action::DeadLetter, 0)] {
+        let mut scene = Scene::new().await;
+        let mut new = task("t");
+        new.deadline = Some(Duration::from_secs(3600));
+        scene.run(&Enqueue { tasks: vec![new] }).await;
+        let session = scene.register("a").await;
+        let pair = scene.take_one(&session).await;
+        scene.elapse(2 * LOST).await;
+        let page = scene.observe().await;
+        let apply = Apply { delay: Duration::from_secs(delay), ..by_silence(&page.facts.silent[0], action) };
+        assert_ne!(scene.run(&apply).await, skipped());
+        assert_eq!(scene.complete(&pair).await, Completed::Withdrawn);
+        let left = scene.dump().await;
+        for index in ["pending", "delayed", "dead", "expiring"] {
+            assert!(left.zset(&scene.key(index)).is_empty(), "{action:?}: {index}");
+        }
     }
 }
 
