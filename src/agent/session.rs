@@ -7,9 +7,9 @@ use tokio_util::sync::CancellationToken;
 use super::AgentError;
 use super::builder::{Predecessors, Settings};
 use super::running::{Pairs, Running};
-use crate::core::id::{Nonce, Session};
+use crate::core::id::{Identity, Nonce, Session};
 use crate::native::scripts::adopt::{Adopt, Adopted};
-use crate::native::scripts::register::{HeldTask, Register, RegisterAnswer};
+use crate::native::scripts::register::{HeldTask, Register, RegisterAnswer, Wanted};
 use crate::native::scripts::release::Release;
 use crate::native::scripts::take::Taken;
 use crate::native::{Command, Queue, fresh_nonce};
@@ -36,8 +36,10 @@ pub(super) async fn register(
     stop: &CancellationToken,
 ) -> Result<Begun, AgentError> {
     let nonce = fresh_nonce()?;
+    // One that was given up comes back under its own name: another free one of the pool is somebody else's past.
+    let own = lost.as_ref().and_then(|session| Identity::new(session.identity()).ok());
     let register = Register {
-        wanted: settings.wanted.clone(),
+        wanted: own.map_or_else(|| settings.wanted.clone(), Wanted::Identity),
         nonce: nonce.clone(),
         lost,
         host: host(),

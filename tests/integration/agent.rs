@@ -298,3 +298,26 @@ async fn work_goes_on_through_a_short_outage_and_stops_in_a_long_one() {
     stop.cancel();
     running.await.unwrap().unwrap();
 }
+
+#[tokio::test]
+async fn one_of_a_pool_that_was_given_up_comes_back_under_its_own_name() {
+    let server = scene().await;
+    let stop = CancellationToken::new();
+    let pool = agent(&server, "unused").pool(Identity::new("p").unwrap(), 3).stop(stop.clone());
+    let running = tokio::spawn(pool.build().unwrap().run(|_| async { Ok(()) }));
+    eventually("it has registered", || async { session_of(&server, "p-0").await.is_some() }).await;
+    let first = session_of(&server, "p-0").await.unwrap();
+    // Another name of the pool has a past of its own, and is free.
+    let keys = server.queue("q").keys().clone();
+    server
+        .store()
+        .command(&["HSET", &keys.agent("p-1"), "session", "p-1.9-00000000", "state", "left"])
+        .await
+        .unwrap();
+    server.store().command(&["HSET", &keys.agent("p-0"), "state", "lost"]).await.unwrap();
+    server.store().command(&["ZREM", &keys.named("agents"), first.as_str()]).await.unwrap();
+    let again = || async { session_of(&server, "p-0").await.is_some_and(|session| session != first) };
+    eventually("it is back under its own name", again).await;
+    stop.cancel();
+    running.await.unwrap().unwrap();
+}
