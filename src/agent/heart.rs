@@ -113,7 +113,7 @@ async fn beat_on(life: Life, publish: &watch::Sender<Pulse>, stop: CancellationT
         let beat = Beat { session: life.session.clone(), number, pairs };
         let answer = tokio::select! {
             answer = queue.run(&beat) => answer,
-            () = out_of_touch(&life, answered, publish) => {
+            () = out_of_touch(&life, answered, next, publish) => {
                 life.running.unsent(beat.pairs);
                 continue;
             }
@@ -137,18 +137,19 @@ async fn beat_on(life: Life, publish: &watch::Sender<Pulse>, stop: CancellationT
         };
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
-            () = out_of_touch(&life, answered, publish) => {}
+            () = out_of_touch(&life, answered, next, publish) => {}
             () = stop.cancelled() => return,
         }
     }
 }
 
 /// Waits until no beat was answered for so long that the sweeper may soon give the work to others, and stops it.
-async fn out_of_touch(life: &Life, answered: Instant, publish: &watch::Sender<Pulse>) {
+async fn out_of_touch(life: &Life, answered: Instant, next: Duration, publish: &watch::Sender<Pulse>) {
     let Some(limit) = life.stop_after.filter(|_| !publish.borrow().out_of_touch) else {
         return std::future::pending().await;
     };
-    tokio::time::sleep(limit.saturating_sub(answered.elapsed())).await;
+    // A large fleet is asked to beat less often, and the sweeper waits for three of those beats.
+    tokio::time::sleep(limit.max(next * 3).saturating_sub(answered.elapsed())).await;
     tracing::error!(session = %life.session, "out of touch with Redis: stopping all work");
     life.running.stop_all(StopReason::OutOfTouch);
     publish.send_modify(|pulse| pulse.out_of_touch = true);

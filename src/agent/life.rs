@@ -153,6 +153,10 @@ impl Life {
             if let Some(over) = now.over {
                 break Some(over);
             }
+            if now.out_of_touch {
+                // Also what a take brought whose answer was still on its way.
+                self.running.stop_all(StopReason::OutOfTouch);
+            }
             if now.drain == Some(Drain::Release) {
                 self.running.stop_all(StopReason::Stopping);
             }

@@ -125,6 +125,10 @@ fn read(error: &redis::RedisError) -> (Failure, String) {
             Failure::Unknown,
             said("what answered doesn't speak Redis' protocol (does it want TLS, rediss://?)"),
         ),
+        // What a server says that isn't about this call: too few replicas, too many clients, a script that still runs.
+        ErrorKind::Extension => {
+            (Failure::Transient, format!("{} {detail}", error.code().unwrap_or_default()))
+        }
         _ => (Failure::Permanent, format!("{} {detail}", error.category())),
     }
 }

@@ -35,6 +35,8 @@ pub(super) struct QueueState {
     pub(super) leads: bool,
     /// Since when this queue alone could not be swept for a reason that may pass.
     pub(super) away_since: Option<Duration>,
+    /// A grace that is due and could not be written yet.
+    owed: Option<Guard>,
     /// What observe mode has counted already, so that each abandonment counts once.
     pub(super) counted: HashSet<(String, String, Cause)>,
     /// Where a pass that moves nothing goes on.
@@ -52,6 +54,7 @@ impl QueueState {
             sessions: 0,
             leads: false,
             away_since: None,
+            owed: None,
             counted: HashSet::new(),
             resume_at: Cursor::default(),
             open: Vec::new(),
@@ -91,9 +94,11 @@ impl Pass<'_> {
         state: &mut QueueState,
         grace: Option<Guard>,
     ) -> Result<QueueReport, StoreError> {
-        if let Some(guard) = grace {
+        state.owed = grace.or(state.owed);
+        if let Some(guard) = state.owed {
             let note = Note { grace: Some((guard, self.settings.failover_grace)), fields: Vec::new() };
             state.queue.run(&note).await?;
+            state.owed = None;
         }
         if state.published.as_ref() != Some(self.policy) {
             state.queue.run(&Publish { policy: self.policy.clone() }).await?;
