@@ -254,6 +254,16 @@ fn duration(text: &str) -> Result<std::time::Duration, String> {
     }
 }
 
+/// A duration that isn't over before it began.
+fn some_time(text: &str) -> Result<std::time::Duration, String> {
+    let long = duration(text)?;
+    if long.is_zero() {
+        Err("expected some time, and this is none: it would be over at once".to_owned())
+    } else {
+        Ok(long)
+    }
+}
+
 /// This program's own binary.
 fn own_binary() -> Result<PathBuf, CliError> {
     std::env::current_exe().map_err(CliError::failed)

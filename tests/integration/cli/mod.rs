@@ -1,5 +1,6 @@
 //! The command line as a user has it: what it does, what it says, how it ends.
 
+mod enqueue;
 mod help;
 mod people;
 mod refusals;
