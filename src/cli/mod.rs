@@ -14,6 +14,7 @@ mod shell;
 mod status;
 mod sweep;
 mod tasks;
+mod which;
 mod work;
 
 use std::error::Error;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Subcommand, ValueEnum};
 
-use super::hands::by;
+use super::which::by;
 use super::{CliError, DONE, Global, HELD, duration, out};
 use crate::core::id::QueueName;
 use crate::core::words::Guard;

@@ -25,10 +25,10 @@ pub(super) struct TasksArgs {
 pub(super) struct Page {
     /// At most so many
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    limit: u32,
+    pub(super) limit: u32,
     /// Skip so many: where the last page ended
     #[arg(long, value_name = "N", default_value_t = 0)]
-    after: usize,
+    pub(super) after: usize,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -97,7 +97,7 @@ pub(super) async fn show_tasks(queue: &Queue, listed: &[Listed]) -> Result<(), C
     )
 }
 
-fn more(shown: usize, page: &Page) {
+pub(super) fn more(shown: usize, page: &Page) {
     if shown == page.limit as usize {
         out::note(&format!("backstop: there may be more: --after {}", page.after + shown));
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::tasks::State;
 use crate::core::policy::LimitAction;
 use crate::native::Queue;
 use crate::native::scripts::inspect::Inspected;
@@ -89,13 +90,7 @@ pub async fn explain(queue: &Queue, id: &str, task: &Inspected) -> Result<Explai
         published.and_then(|text| PublishedLimits::read(text)).unwrap_or_else(PublishedLimits::unpublished);
     let holder = text("session").cloned().unwrap_or_default();
     let runs = !holder.is_empty() && !holder.starts_with('!');
-    let state = match () {
-        () if task.dead.is_some() => "dead",
-        () if task.running.is_some() => "running",
-        () if task.pending.is_some() => "pending",
-        () if task.delayed.is_some() => "delayed",
-        () => "nowhere",
-    };
+    let state = State::of(task).map_or("nowhere", State::as_str);
     let (history, history_begins_ms) = history(queue, id, task.now_ms).await?;
     let agent = (task.agent_state.clone(), task.agent_host.clone(), task.agent_pid.clone());
     let mut held_by = Vec::new();

@@ -5,6 +5,7 @@ pub mod dead;
 pub mod explain;
 pub mod find;
 pub mod fsck;
+pub mod hands;
 pub mod status;
 pub mod switch;
 pub mod tasks;

@@ -4,6 +4,7 @@ mod enqueue;
 mod help;
 mod people;
 mod refusals;
+mod selections;
 
 use std::process::{Command, Output, Stdio};
 

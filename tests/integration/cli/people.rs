@@ -9,7 +9,7 @@ use backstop::native::scripts::take::{Take, TakeAnswer, Taken};
 use super::{feed, json, run};
 use crate::support::{Server, number};
 
-async fn agent(server: &Server, most: u32) -> (Session, Vec<Taken>) {
+pub(super) async fn agent(server: &Server, most: u32) -> (Session, Vec<Taken>) {
     let queue = server.queue("q");
     let register = Register {
         wanted: Wanted::Identity(Identity::new("a").unwrap()),
@@ -27,7 +27,7 @@ async fn agent(server: &Server, most: u32) -> (Session, Vec<Taken>) {
     }
 }
 
-async fn dead_letters(server: &Server, n: u32) {
+pub(super) async fn dead_letters(server: &Server, n: u32) {
     let lines: String = (0..n).map(|i| format!("{{\"id\":\"d{i}\",\"payload\":\"\"}}\n")).collect();
     feed(server, &["enqueue", "--queue", "q", "--jsonl"], lines.as_bytes());
     for task in agent(server, n).await.1 {
