@@ -1,9 +1,11 @@
 //! The command line as a user has it: what it does, what it says, how it ends.
 
 mod enqueue;
+mod fsck;
 mod help;
 mod people;
 mod refusals;
+mod rights;
 mod selections;
 
 use std::process::{Command, Output, Stdio};

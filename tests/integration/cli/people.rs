@@ -166,30 +166,6 @@ async fn a_guard_is_answered_by_hand_for_a_while_and_it_is_written_down() {
 }
 
 #[tokio::test]
-async fn fsck_finds_what_was_deleted_or_put_astray_and_mends_it() {
-    let server = Server::start().await;
-    let lines: String = (0..6).map(|i| format!("{{\"id\":\"t{i}\",\"payload\":\"\"}}\n")).collect();
-    feed(&server, &["enqueue", "--queue", "q", "--jsonl"], lines.as_bytes());
-    agent(&server, 1).await;
-    assert_eq!(run(&server, &["fsck", "q"]).0, 0);
-    let keys = server.queue("q").keys().clone();
-    let store = server.store();
-    store.command(&["DEL", &keys.task("t1")]).await.unwrap();
-    store.command(&["ZREM", &keys.named("pending"), "t2"]).await.unwrap();
-    store.command(&["ZADD", &keys.named("dead"), "1", "t0"]).await.unwrap();
-    let (code, out, _) = run(&server, &["fsck", "q", "--json"]);
-    let found: serde_json::Value = serde_json::from_str(&out).unwrap();
-    assert_eq!(code, 3);
-    assert_eq!(found["unsound"]["homeless"], 1);
-    assert!(
-        found["unsound"]["no_record"].as_u64() >= Some(1) && found["unsound"]["stray"].as_u64() >= Some(1)
-    );
-    assert_eq!(run(&server, &["fsck", "q", "--repair"]).0, 0);
-    assert_eq!(run(&server, &["fsck", "q"]).0, 0, "all is sound again");
-    assert_eq!(number(&store, &["ZCARD", &keys.named("pending")]).await, 4);
-}
-
-#[tokio::test]
 async fn a_pass_by_hand_moves_nothing_unless_a_daemon_watches_or_it_is_forced() {
     let server = Server::start().await;
     run(&server, &["enqueue", "--queue", "q", "x"]);
