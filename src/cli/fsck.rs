@@ -4,7 +4,6 @@ use indicatif::ProgressBar;
 
 use super::{CliError, DONE, Global, HELD, out};
 use crate::core::id::QueueName;
-use crate::native::Queue;
 use crate::ops::fsck;
 
 /// Compare all records of a queue with its indices; walks over the whole keyspace
@@ -20,7 +19,7 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(args: Args, global: &Global) -> Result<u8, CliError> {
-    let queue = Queue::new(global.store()?, args.queue);
+    let queue = global.queue(args.queue).await?;
     let bar = ProgressBar::new_spinner();
     let findings = fsck::walk(&queue, args.repair, |compared| bar.set_position(compared)).await?;
     bar.finish_and_clear();

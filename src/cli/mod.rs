@@ -157,6 +157,19 @@ impl Global {
         find::find(&store, &queues, id).await.map_err(CliError::failed)
     }
 
+    /// The queue of this name; a note, if nobody has used it so far: it may be misspelt.
+    async fn queue(&self, name: QueueName) -> Result<Queue, CliError> {
+        let store = self.store()?;
+        let known = self.queues(&store, &[]).await?;
+        if !known.contains(&name) {
+            let mut others: Vec<&str> = known.iter().map(QueueName::as_str).take(10).collect();
+            others.extend((known.len() > 10).then_some("…"));
+            let others = if others.is_empty() { "none".to_owned() } else { others.join(", ") };
+            out::note(&format!("backstop: nobody has used a queue {name} so far; known are: {others}"));
+        }
+        Ok(Queue::new(store, name))
+    }
+
     /// The queues that are meant: those named, or all that are known.
     async fn queues(&self, store: &Store, named: &[QueueName]) -> Result<Vec<QueueName>, CliError> {
         if !named.is_empty() {
@@ -173,12 +186,19 @@ impl Global {
 /// Runs the program with these arguments; its exit code.
 #[must_use]
 pub fn main(args: Vec<OsString>) -> u8 {
+    let harmless = args.iter().map(|arg| arg.to_string_lossy()).all(|arg| out::clean(&arg) == arg);
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(error) => {
             let code = if error.use_stderr() { USAGE } else { DONE };
-            // Help that nobody reads is no failure.
-            let _ = error.print();
+            if harmless {
+                // Help that nobody reads is no failure.
+                let _ = error.print();
+            } else {
+                // It quotes what was typed, or what a script passed on: without colours, and each line made safe.
+                let text = error.render().to_string();
+                out::note(&text.lines().map(out::clean).collect::<Vec<_>>().join("\n"));
+            }
             return code;
         }
     };
@@ -235,7 +255,8 @@ fn tell(error: &CliError) -> u8 {
             }
             source = cause.source();
         }
-        out::note(&text);
+        // A configuration's mistakes stand on lines of their own, made safe where they are found.
+        out::note(&if matches!(error, CliError::Config(_)) { text } else { out::clean(&text) });
     }
     error.code()
 }

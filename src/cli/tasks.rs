@@ -58,7 +58,7 @@ enum AgentsCommand {
 }
 
 pub(super) async fn tasks(args: TasksArgs, global: &Global) -> Result<u8, CliError> {
-    let queue = Queue::new(global.store()?, args.queue);
+    let queue = global.queue(args.queue).await?;
     let state = match args.state {
         Where::Pending => State::Pending,
         Where::Delayed => State::Delayed,
@@ -84,10 +84,10 @@ pub(super) async fn show_tasks(queue: &Queue, listed: &[Listed]) -> Result<(), C
         let since = task.session.as_ref().map_or(task.at_ms, |_| task.taken_at_ms);
         vec![
             task.id.clone(),
-            out::clean(&task.task_type),
+            task.task_type.clone(),
             task.attempt.to_string(),
             ago(task.enqueued_at_ms),
-            out::clean(&what),
+            what,
             ago(since),
         ]
     };
@@ -105,7 +105,7 @@ pub(super) fn more(shown: usize, page: &Page) {
 
 pub(super) async fn agents(args: AgentsArgs, global: &Global) -> Result<u8, CliError> {
     let AgentsCommand::List { queue, page } = args.command;
-    let queue = Queue::new(global.store()?, queue);
+    let queue = global.queue(queue).await?;
     let listed = agents::list(&queue, page.after, page.limit as usize).await?;
     if global.json {
         out::json(&serde_json::json!({ "agents": listed }))?;

@@ -1,5 +1,6 @@
 //! The command line as a user has it: what it does, what it says, how it ends.
 
+mod drain;
 mod enqueue;
 mod fsck;
 mod help;

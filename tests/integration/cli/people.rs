@@ -137,7 +137,7 @@ async fn a_queue_is_paused_drained_and_resumed_and_says_so() {
     agent(&server, 1).await;
     run(&server, &["pause", "q"]);
     assert!(run(&server, &["status"]).1.contains("q: paused: nothing is taken"));
-    let (code, out, _) = run(&server, &["drain", "q", "--json"]);
+    let (code, out, _) = run(&server, &["drain", "q", "--wait", "0s", "--json"]);
     let account: serde_json::Value = serde_json::from_str(&out).unwrap();
     assert_eq!((code, &account["running"], &account["completed"]), (3, &1.into(), &0.into()));
     run(&server, &["resume", "q"]);

@@ -143,6 +143,38 @@ async fn a_reader_that_goes_away_ends_a_command_quietly() {
 }
 
 #[tokio::test]
+async fn hostile_text_is_shown_and_does_nothing_wherever_it_comes_from() {
+    let server = Server::start().await;
+    run(&server, &["enqueue", "--queue", "q", "--id", "t", "x"]);
+    // What was typed, or passed on by a script.
+    let err = refused(&server, &["explain", "\u{202e}t\u{1b}[2J"], 2);
+    assert!(err.contains("invalid value '\\u{202e}t") && !err.contains(['\u{202e}', '\u{1b}']), "{err}");
+    // What something else wrote into an index.
+    let pending = server.queue("q").keys().named("pending");
+    server.store().command(&["ZADD", &pending, "1", "x\u{1b}[31m\u{202e}y\nz"]).await.unwrap();
+    let (code, out, _) = run(&server, &["tasks", "q", "--state", "pending"]);
+    assert!(code == 0 && out.contains("x\\u{1b}[31m\\u{202e}y\\nz"), "{out}");
+    assert_eq!(out.lines().count(), 3, "one line for each task: {out}");
+}
+
+#[tokio::test]
+async fn a_queue_that_nobody_has_used_is_remarked_on_because_it_may_be_misspelt() {
+    let server = Server::start().await;
+    run(&server, &["enqueue", "--queue", "billing", "x"]);
+    for args in
+        [&["pause", "biling"][..], &["tasks", "biling"], &["agents", "list", "biling"], &["fsck", "biling"]]
+    {
+        let (code, _, err) = run(&server, args);
+        assert_eq!(
+            (code, err.as_str()),
+            (0, "backstop: nobody has used a queue biling so far; known are: billing\n"),
+            "{args:?}"
+        );
+    }
+    assert_eq!(run(&server, &["pause", "billing"]).2, "");
+}
+
+#[tokio::test]
 async fn a_configuration_that_is_wrong_is_refused_with_all_its_mistakes() {
     let server = Server::start().await;
     let folder = tempfile::tempdir().unwrap();
