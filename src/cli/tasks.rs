@@ -112,16 +112,19 @@ pub(super) async fn agents(args: AgentsArgs, global: &Global) -> Result<u8, CliE
         return Ok(DONE);
     }
     let row = |agent: &agents::Agent| {
+        let draining = agent.draining.as_ref().map(|mode| format!(", draining ({mode})")).unwrap_or_default();
         vec![
             agent.session.clone(),
-            out::clean(&agent.state),
+            format!("{}{draining}", agent.state),
             out::duration(agent.silent_ms),
             agent.running.to_string(),
-            out::clean(&agent.host),
-            out::clean(&agent.pid),
+            agent.held.len().to_string(),
+            agent.host.clone(),
+            agent.pid.clone(),
         ]
     };
-    out::table(&["session", "state", "silent for", "running", "host", "pid"], listed.iter().map(row))?;
+    let head = ["session", "state", "silent for", "running", "holding predecessors", "host", "pid"];
+    out::table(&head, listed.iter().map(row))?;
     more(listed.len(), &page);
     Ok(DONE)
 }

@@ -15,6 +15,9 @@ use crate::store::{Shape, Store, StoreError};
 /// Tasks that one call of a script is given.
 pub(crate) const BATCH: usize = 50;
 
+/// Records that are asked for before the first answer is awaited: a far Redis would make a long list slow.
+const AHEAD: usize = 50;
+
 /// A whole number that a command answers.
 ///
 /// # Errors

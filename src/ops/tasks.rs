@@ -6,14 +6,13 @@ use std::time::Duration;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
 
+use super::AHEAD;
 use crate::native::Queue;
 use crate::native::scripts::inspect::Inspected;
 use crate::store::StoreError;
 
 /// Tasks that are read in one go where all of them are looked at.
 const PAGE: usize = 500;
-/// Records that are asked for before the first answer is awaited: a far Redis would make a long list slow.
-const AHEAD: usize = 50;
 
 /// Where tasks are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

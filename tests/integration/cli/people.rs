@@ -66,9 +66,9 @@ async fn explain_tells_where_a_task_is_what_will_happen_and_what_was_said() {
     let (session, _) = agent(&server, 1).await;
     let (code, out, _) = run(&server, &["explain", "t"]);
     assert_eq!(code, 0);
-    for part in
-        [session.as_str(), "silence  in 29s", "age      in 59m", "value    in 59m", "0 of 3 abandonments"]
-    {
+    let ages =
+        ["silence  in 29s of 30s: ", "age      in 59m 59s of 1h: ", "of 1h: its agent is told to stop; then"];
+    for part in ages.into_iter().chain([session.as_str(), "0 of 3 abandonments"]) {
         assert!(out.contains(part), "{part:?} is missing in:\n{out}");
     }
     let (_, out, _) = run(&server, &["dead", "show", "d0"]);
@@ -81,6 +81,52 @@ async fn explain_tells_where_a_task_is_what_will_happen_and_what_was_said() {
     run(&server, &["dead", "discard", "d0"]);
     let (code, _, err) = run(&server, &["explain", "d0"]);
     assert!(code == 1 && err.contains("is over: discarded:"), "{err}");
+}
+
+#[tokio::test]
+async fn a_history_is_told_from_its_beginning_however_much_happened_since() {
+    let server = Server::start().await;
+    run(&server, &["enqueue", "--queue", "q", "--id", "t", "x"]);
+    agent(&server, 1).await;
+    run(&server, &["extend", "t", "1h"]);
+    let events = server.queue("q").keys().named("events");
+    let fill = "for i = 1, 1200 do redis.call('XADD', KEYS[1], '*', 'at', 1000, 'what', 'other', 'tasks', 't1 tt') end";
+    server.store().command(&["EVAL", fill, "1", &events]).await.unwrap();
+    run(&server, &["reset", "t"]);
+    let told = json(&server, &["explain", "t", "--json"]);
+    let history: Vec<&str> =
+        told["history"].as_array().unwrap().iter().map(|event| event["what"].as_str().unwrap()).collect();
+    assert_eq!(history.len(), 2, "{told}");
+    assert!(
+        history[0].starts_with("what extended, by ") && history[1].starts_with("what reset, by "),
+        "{told}"
+    );
+    // The oldest entry is that of the registration, older than all but those that were made up.
+    assert!(told["history_begins_ms"].as_i64() < Some(60_000), "{told}");
+}
+
+#[tokio::test]
+async fn agents_are_shown_with_what_their_predecessors_hold_still() {
+    let server = Server::start().await;
+    feed(&server, &["enqueue", "--queue", "q", "-"], b"1\n2\n3\n");
+    let (first, _) = agent(&server, 2).await;
+    let (second, _) = agent(&server, 1).await;
+    let agents = json(&server, &["agents", "list", "q", "--json"]);
+    let of = |session: &Session| {
+        let all = agents["agents"].as_array().unwrap();
+        all.iter().find(|agent| agent["session"] == session.as_str()).unwrap().clone()
+    };
+    let (old, new) = (of(&first), of(&second));
+    assert_eq!(
+        (&old["state"], &old["running"], &old["incarnation"]),
+        (&"superseded".into(), &2.into(), &1.into())
+    );
+    assert_eq!(
+        (&new["state"], &new["running"], &new["incarnation"]),
+        (&"active".into(), &1.into(), &2.into())
+    );
+    assert_eq!((&old["identity"], &new["identity"]), (&"a".into(), &"a".into()));
+    assert_eq!((&old["held"], &new["held"]), (&serde_json::json!([]), &serde_json::json!([first.as_str()])));
 }
 
 #[tokio::test]
