@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{Subcommand, ValueEnum};
 
+use super::status::tell_unreadable;
 use super::which::by;
 use super::{CliError, DONE, Global, HELD, duration, out};
 use crate::core::id::QueueName;
@@ -114,15 +115,14 @@ fn done(global: &Global, queue: &Queue, state: &str, told: &str) -> Result<u8, C
 
 pub(super) async fn drain(args: DrainArgs, global: &Global) -> Result<u8, CliError> {
     let queue = global.queue(args.queue).await?;
-    let before = status::read(queue.store(), std::slice::from_ref(queue.name())).await?.queues.pop();
+    let before = status::of(&queue).await?;
     switch(&queue, To::Draining { release: false }, &by("drain")).await?;
     let (mut after, enough) = wait(&queue, args.wait).await?;
-    if args.then.is_some() && !enough && after.as_ref().is_some_and(|now| now.running > 0) {
+    if args.then.is_some() && !enough && after.running > 0 {
         switch(&queue, To::Draining { release: true }, &by("drain, then release")).await?;
         (after, _) = wait(&queue, Some(GIVE_BACK_WITHIN)).await?;
     }
     clear();
-    let (Some(before), Some(after)) = (before, after) else { return Ok(DONE) };
     let completed = after.completed - before.completed.min(after.completed);
     let released = after.released - before.released.min(after.released);
     if global.json {
@@ -139,7 +139,7 @@ pub(super) async fn drain(args: DrainArgs, global: &Global) -> Result<u8, CliErr
 }
 
 /// Waits until nothing runs, for this long at most; how the queue is then, and whether a person had seen enough before.
-async fn wait(queue: &Queue, most: Option<Duration>) -> Result<(Option<QueueStatus>, bool), CliError> {
+async fn wait(queue: &Queue, most: Option<Duration>) -> Result<(QueueStatus, bool), CliError> {
     tokio::select! {
         now = until_idle(queue, most.unwrap_or(Duration::MAX), watch) => Ok((now?, false)),
         // The account that follows says what still runs.
@@ -166,6 +166,8 @@ pub(super) async fn guards(args: GuardArgs, global: &Global) -> Result<u8, CliEr
         GuardCommand::List { queues } => {
             let queues = global.queues(&store, &queues).await?;
             let status = status::read(&store, &queues).await?;
+            // No guard of these can be seen: that isn't the same as none being open.
+            let code = tell_unreadable(&status);
             let open: Vec<_> = status.queues.iter().filter(|queue| !queue.guards.is_empty()).collect();
             if global.json {
                 let one = |queue: &&QueueStatus| serde_json::json!({"queue": queue.queue, "guards": queue.guards, "held": queue.held});
@@ -184,7 +186,7 @@ pub(super) async fn guards(args: GuardArgs, global: &Global) -> Result<u8, CliEr
                     }
                 }
             }
-            Ok(DONE)
+            Ok(code)
         }
         GuardCommand::Override { name, long, reason, queue } => {
             let mut answered = Vec::new();

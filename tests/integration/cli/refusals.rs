@@ -127,6 +127,36 @@ async fn a_replica_is_refused_and_another_format_too() {
 }
 
 #[tokio::test]
+async fn a_queue_that_cannot_be_read_hides_no_other() {
+    let server = Server::start().await;
+    for queue in ["future", "q", "spoilt"] {
+        run(&server, &["enqueue", "--queue", queue, "x"]);
+    }
+    let keys = |queue: &str| server.queue(queue).keys().clone();
+    server.store().command(&["HSET", &keys("future").named("control"), "format", "99"]).await.unwrap();
+    server.store().command(&["DEL", &keys("spoilt").named("dead")]).await.unwrap();
+    server.store().command(&["SET", &keys("spoilt").named("dead"), "text"]).await.unwrap();
+    let (code, out, err) = run(&server, &["status"]);
+    assert_eq!(
+        (code, out.lines().filter(|line| line.trim_start().starts_with("q ")).count()),
+        (1, 1),
+        "{out}"
+    );
+    assert!(err.contains("queue future: ") && err.contains("another version wrote this queue"), "{err}");
+    assert!(err.contains("queue spoilt: ") && err.contains("holds another type of value"), "{err}");
+    let (code, out, _) = run(&server, &["status", "--json"]);
+    let told: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(
+        (code, &told["queues"][0]["queue"], &told["unreadable"][1]["queue"]),
+        (1, &"q".into(), &"spoilt".into())
+    );
+    for args in [&["guard", "list"][..], &["drain", "spoilt", "--wait", "0s"]] {
+        assert_eq!(run(&server, args).0, 1, "{args:?}");
+    }
+    assert!(json(&server, &["status", "q", "--json"]).get("unreadable").is_none(), "the contract as it was");
+}
+
+#[tokio::test]
 async fn a_reader_that_goes_away_ends_a_command_quietly() {
     let server = Server::start().await;
     let lines: String = (0..2000).map(|i| format!("{i}\n")).collect();

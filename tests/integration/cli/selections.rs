@@ -61,6 +61,14 @@ async fn all_that_runs_is_reset_and_all_that_waits_is_cancelled_when_asked_for()
 }
 
 #[tokio::test]
+async fn a_selection_is_more_than_a_page() {
+    let server = Server::start().await;
+    feed(&server, &["enqueue", "--queue", "q", "-"], "x\n".repeat(1203).as_bytes());
+    assert_eq!(run(&server, &["cancel", "--all", "--yes"]).1, "1203 discarded\n");
+    assert_eq!(number(&server.store(), &["ZCARD", &server.queue("q").keys().named("pending")]).await, 0);
+}
+
+#[tokio::test]
 async fn dead_letters_are_listed_a_page_at_a_time_over_all_queues() {
     let server = Server::start().await;
     dead_letters(&server, 5).await;
