@@ -89,6 +89,9 @@ fn share(part: u64, whole: u64) -> f64 {
     if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
 }
 
+/// What a page may take, generously.
+const PAGE: Duration = Duration::from_millis(50);
+
 /// Guard 3. A process that stood still has old news: its heartbeats may all have been written meanwhile.
 #[derive(Debug, Clone, Default)]
 pub struct OwnPause {
@@ -100,14 +103,19 @@ pub struct OwnPause {
 impl OwnPause {
     /// The loop turned at `now`. A turn that comes later than expected by more than two times `expected` is late.
     pub fn turned(&mut self, now: Duration, expected: Duration) {
-        if self.last.is_some_and(|last| now.saturating_sub(last) > expected * 3) {
-            self.late_at = Some(now);
-        }
-        self.last = Some(now);
+        self.look(now, expected * 3);
     }
 
-    /// A pass ended at `now`: its own length is no pause.
-    pub fn ended(&mut self, now: Duration) {
+    /// A pass of so many pages ended at `now`. Pages take their time, which is no pause; what is beyond that is one.
+    pub fn ended(&mut self, now: Duration, expected: Duration, pages: u64) {
+        let pages = u32::try_from(pages).unwrap_or(u32::MAX);
+        self.look(now, expected * 3 + PAGE.saturating_mul(pages));
+    }
+
+    fn look(&mut self, now: Duration, allowed: Duration) {
+        if self.last.is_some_and(|last| now.saturating_sub(last) > allowed) {
+            self.late_at = Some(now);
+        }
         self.last = Some(now);
     }
 
@@ -194,9 +202,10 @@ mod tests {
         assert!(guard.is_quiet(s(27), s(15)));
         assert!(!guard.is_quiet(s(28), s(15)));
         assert!(!guard.is_quiet(s(29), s(15)));
-        guard.ended(s(60));
-        guard.turned(s(61), s(2));
-        assert!(!guard.is_quiet(s(61), s(15)), "a long pass is no pause");
+        guard.ended(s(60), s(2), 2000);
+        assert!(!guard.is_quiet(s(60), s(15)), "a long pass is no pause");
+        guard.ended(s(67), s(2), 1);
+        assert!(guard.is_quiet(s(67), s(15)), "a pass that stood still is one");
     }
 
     #[test]

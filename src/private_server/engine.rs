@@ -1,5 +1,6 @@
 //! Which Redis is installed here, and whether it will do.
 
+use std::io::{Read, Seek};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -16,6 +17,8 @@ pub struct Engine {
     /// Its version.
     pub version: String,
 }
+
+const NAMES: [&str; 2] = ["valkey-server", "redis-server"];
 
 const FOLDERS: [&str; 6] =
     ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/opt/valkey/bin", "/opt/redis/bin"];
@@ -42,13 +45,17 @@ pub fn find() -> Result<Engine, ServerError> {
 fn candidates() -> Vec<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders: Vec<PathBuf> =
-        std::env::split_paths(&path).chain(FOLDERS.iter().map(PathBuf::from)).chain(fetched()).collect();
+        std::env::split_paths(&path).chain(FOLDERS.iter().map(PathBuf::from)).collect();
+    choose(&folders, fetched())
+}
+
+/// The binaries that exist, best first: what the machine's owner installed comes before what was fetched for want of it.
+fn choose(folders: &[PathBuf], fetched: Option<PathBuf>) -> Vec<PathBuf> {
+    let installed = NAMES.iter().flat_map(|name| folders.iter().map(move |folder| folder.join(name)));
     let mut found: Vec<PathBuf> = Vec::new();
-    for name in ["valkey-server", "redis-server"] {
-        for binary in folders.iter().map(|folder| folder.join(name)) {
-            if binary.is_file() && !found.contains(&binary) {
-                found.push(binary);
-            }
+    for binary in installed.chain(fetched.map(|folder| folder.join("valkey-server"))) {
+        if binary.is_file() && !found.contains(&binary) {
+            found.push(binary);
         }
     }
     found
@@ -80,13 +87,16 @@ fn look(path: &Path) -> Result<Engine, String> {
 }
 
 fn version_text(path: &Path) -> Result<String, String> {
+    let tell = |error: std::io::Error| error.to_string();
+    // A file and no pipe: reading a pipe to its end waits for whatever the program left behind that holds it open.
+    let mut said = tempfile::tempfile().map_err(tell)?;
     let mut child = Command::new(path)
         .arg("--version")
         .stdin(Stdio::null())
-        .stdout(Stdio::piped())
+        .stdout(said.try_clone().map_err(tell)?)
         .stderr(Stdio::null())
         .spawn()
-        .map_err(|error| error.to_string())?;
+        .map_err(tell)?;
     let began = Instant::now();
     // Something else of that name might never end.
     while matches!(child.try_wait(), Ok(None)) {
@@ -97,8 +107,9 @@ fn version_text(path: &Path) -> Result<String, String> {
         }
         std::thread::sleep(Duration::from_millis(2));
     }
-    let output = child.wait_with_output().map_err(|error| error.to_string())?;
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    let mut text = Vec::new();
+    said.rewind().and_then(|()| said.take(1024).read_to_end(&mut text)).map_err(tell)?;
+    Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
 #[cfg(test)]
@@ -130,5 +141,33 @@ mod tests {
     fn one_that_never_answers_is_given_up_on() {
         let (_folder, path) = script("exec sleep 60");
         assert_eq!(look(&path), Err("its --version does not end".to_owned()));
+    }
+
+    #[test]
+    fn one_that_leaves_something_behind_is_not_waited_for() {
+        let (_folder, path) = script("sleep 20 &\necho 'Redis server v=7.0.15 sha=0'");
+        let began = Instant::now();
+        assert_eq!(look(&path).map(|engine| engine.name), Ok("Redis"));
+        assert!(began.elapsed() < Duration::from_secs(10), "it waited for what the program left behind");
+    }
+
+    #[test]
+    fn what_is_installed_comes_before_what_was_fetched() {
+        let root = tempfile::tempdir().unwrap();
+        let place = |folder: &str, name: &str| {
+            let folder = root.path().join(folder);
+            std::fs::create_dir_all(&folder).unwrap();
+            std::fs::write(folder.join(name), "").unwrap();
+            folder
+        };
+        let redis = place("a", "redis-server");
+        let valkey = place("b", "valkey-server");
+        let fetched = place("fetched", "valkey-server");
+        let best_first =
+            [valkey.join("valkey-server"), redis.join("redis-server"), fetched.join("valkey-server")];
+        assert_eq!(
+            choose(&[redis.clone(), valkey, redis, root.path().join("none")], Some(fetched)),
+            best_first
+        );
     }
 }

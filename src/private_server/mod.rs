@@ -5,6 +5,9 @@ pub mod engine;
 mod process;
 mod with_parent;
 
+use std::fs::Permissions;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -43,7 +46,15 @@ pub enum ServerError {
         path: PathBuf,
         /// Why.
         #[source]
-        source: std::io::Error,
+        source: io::Error,
+    },
+    /// It started, and ended before it answered.
+    #[error("{path:?} ended before it answered; its last lines were: {log}")]
+    Ended {
+        /// The binary.
+        path: PathBuf,
+        /// What it wrote.
+        log: String,
     },
     /// It started, and didn't answer.
     #[error("{path:?} did not answer within {limit:?}; its last lines were: {log}")]
@@ -70,13 +81,40 @@ pub struct Options {
     pub extra: Vec<String>,
 }
 
+/// The socket's name in its folder.
+const SOCKET: &str = "s";
+
+/// How many bytes the path of a socket may have: 107 is what the kernel takes, some clients take less.
+const PATH_LIMIT: usize = 100;
+
+/// A fresh folder for socket, data and log, which its owner alone may enter.
+fn private_folder(below: &Path) -> io::Result<tempfile::TempDir> {
+    let folder = tempfile::Builder::new()
+        .prefix("backstop-")
+        .permissions(Permissions::from_mode(0o700))
+        .tempdir_in(below)?;
+    let bytes = folder.path().join(SOCKET).as_os_str().len();
+    if bytes > PATH_LIMIT {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!(
+                "{} is too long for a socket's path ({bytes} bytes, {PATH_LIMIT} at most): set TMPDIR to a shorter one",
+                folder.path().display()
+            ),
+        ));
+    }
+    Ok(folder)
+}
+
 /// A running Redis of our own.
 #[derive(Debug)]
 pub struct PrivateServer {
     options: Options,
     engine: Engine,
-    folder: tempfile::TempDir,
+    // Before the folder, for fields are dropped in this order: a server that still runs would write into the folder
+    // while it is being removed.
     running: Option<Running>,
+    folder: tempfile::TempDir,
 }
 
 impl PrivateServer {
@@ -89,12 +127,9 @@ impl PrivateServer {
             Some(engine) => engine,
             None => find()?,
         };
-        // Directly below the usual folder: a socket's path may have 107 bytes.
-        let folder = tempfile::Builder::new()
-            .prefix("backstop-")
-            .tempdir()
+        let folder = private_folder(&std::env::temp_dir())
             .map_err(|source| ServerError::Start { path: engine.path.clone(), source })?;
-        let mut server = Self { options, engine, folder, running: None };
+        let mut server = Self { options, engine, running: None, folder };
         server.launch().await?;
         Ok(server)
     }
@@ -121,7 +156,7 @@ impl PrivateServer {
     }
 
     fn socket(&self) -> PathBuf {
-        self.folder.path().join("s")
+        self.folder.path().join(SOCKET)
     }
 
     /// The address of its socket.

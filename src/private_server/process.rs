@@ -42,14 +42,11 @@ impl Running {
                 return Ok(Self { child, pid });
             }
             if !matches!(child.try_wait(), Ok(None)) {
-                break;
+                return Err(ServerError::Ended { path: binary.to_owned(), log: last_lines(log) });
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        let log = std::fs::read_to_string(log).unwrap_or_default();
-        let last: Vec<&str> = log.lines().rev().take(5).collect();
-        let log = last.into_iter().rev().collect::<Vec<_>>().join(" | ");
-        Err(ServerError::Silent { path: binary.to_owned(), limit: LIMIT, log })
+        Err(ServerError::Silent { path: binary.to_owned(), limit: LIMIT, log: last_lines(log) })
     }
 
     pub(super) fn pid(&self) -> u32 {
@@ -67,6 +64,13 @@ impl Running {
         // Reaped, so that the socket is free when this returns.
         let _ = self.child.wait().await;
     }
+}
+
+/// What the server said last.
+fn last_lines(log: &Path) -> String {
+    let log = std::fs::read_to_string(log).unwrap_or_default();
+    let last: Vec<&str> = log.lines().rev().take(5).collect();
+    last.into_iter().rev().collect::<Vec<_>>().join(" | ")
 }
 
 /// Whether it answers PING; one that is still loading doesn't yet.

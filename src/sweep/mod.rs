@@ -50,6 +50,8 @@ pub struct Sweeper {
     observer: Arc<dyn Observer>,
     started: Instant,
     pause: OwnPause,
+    /// How often the loop around this means to turn; `None`: there is none.
+    expected: Option<Duration>,
     clock: ClockWatch,
     /// Since when Redis has not been answering.
     away_since: Option<Duration>,
@@ -68,6 +70,7 @@ impl Sweeper {
             observer,
             started: Instant::now(),
             pause: OwnPause::default(),
+            expected: None,
             clock: ClockWatch::default(),
             away_since: None,
             skew: Duration::ZERO,
@@ -86,6 +89,7 @@ impl Sweeper {
     /// Whoever calls [`Self::run_once`] on a schedule also calls this, at least every `expected`: a call that is late tells
     /// that the process stood still.
     pub fn turned(&mut self, expected: Duration) {
+        self.expected = Some(expected);
         self.pause.turned(self.started.elapsed(), expected);
     }
 
@@ -129,7 +133,11 @@ impl Sweeper {
             }
             reports.push((name.clone(), self.sweep_queue(name, policy, grace, paused, stop).await));
         }
-        self.pause.ended(self.started.elapsed());
+        let pages =
+            reports.iter().filter_map(|(_, report)| report.as_ref().ok()).map(|one| one.summary.pages).sum();
+        if let Some(expected) = self.expected {
+            self.pause.ended(self.started.elapsed(), expected, pages);
+        }
         PassReport { took: self.started.elapsed() - began, queues: reports, failed: None, skew: self.skew }
     }
 

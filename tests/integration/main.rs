@@ -15,6 +15,7 @@ mod agent; // the agent library: runs each task once, comes back, stops when tol
 mod cli; // the command line as a user has it: what it does, what it says, how it ends
 mod daemon; // the daemon and agents as processes: killed, paused, twinned, reloaded
 mod house_rules; // who may use what, how large a file may be
+mod private_server; // the private Redis: out of reach, true to its data, gone with its parent
 mod program; // any program as an agent: exit codes, stopping, what is left behind
 mod protocol; // the scripts: a model that watches them, their races and late copies, their headers
 mod support; // a private Redis, conditions to wait for

@@ -71,6 +71,16 @@ async fn a_cancelled_task_is_not_handed_out_again_by_a_sweeper_that_had_not_seen
 }
 
 #[tokio::test]
+async fn the_sweeper_is_called_for_a_running_task_that_a_person_cancels() {
+    let mut scene = Scene::new().await;
+    let (_, pair) = scene.running().await;
+    assert_eq!(scene.observe().await.facts.overdue, []);
+    assert_eq!(cancel(&scene, &pair).await, Cancelled::Revoked);
+    let overdue = scene.observe().await.facts.overdue;
+    assert!(overdue.len() == 1 && overdue[0].tasks[0].cancelled, "{overdue:?}");
+}
+
+#[tokio::test]
 async fn an_alert_does_not_take_the_fence_from_a_task_that_was_cancelled_meanwhile() {
     let mut scene = Scene::new().await;
     let (_, pair) = overdue(&mut scene, LimitAction::Alert).await;
