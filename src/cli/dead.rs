@@ -5,13 +5,15 @@ use std::time::Duration;
 
 use clap::Subcommand;
 
-use super::hands::{ask, by, progress};
-use super::{CliError, DONE, FAILED, Global, duration, explain, out, tasks};
+use super::hands::cut_short;
+use super::tasks::Page;
+use super::which::{Which, by, count, progress};
+use super::{CliError, DONE, FAILED, Global, duration, explain, out, some_time, tasks};
 use crate::core::id::{QueueName, TaskId};
 use crate::core::words::DeadReason;
 use crate::native::Queue;
-use crate::native::scripts::redrive::SeenDead;
-use crate::ops::dead::{self, Fate, Selection};
+use crate::ops::dead::{self, Fate};
+use crate::ops::tasks::{Selection, State, select};
 
 /// Look at dead letters, and decide on them
 #[derive(Debug, clap::Args)]
@@ -23,7 +25,7 @@ pub(super) struct Args {
 #[derive(Debug, Subcommand)]
 enum DeadCommand {
     /// List them, oldest first
-    List(Which),
+    List(ListArgs),
     /// Explain one, with its last error and its history
     Show {
         /// The task
@@ -35,36 +37,39 @@ enum DeadCommand {
     /// Put them back to pending, their counters at zero
     Redrive {
         #[command(flatten)]
-        which: Which,
+        letters: Letters,
         /// A new deadline, from now; needed where the old one has passed
-        #[arg(long, value_name = "DURATION", value_parser = duration)]
+        #[arg(long, value_name = "DURATION", value_parser = some_time)]
         deadline: Option<Duration>,
     },
     /// Take them out of the system
-    Discard(Which),
+    Discard(Letters),
 }
 
-/// Which dead letters.
+/// Which dead letters are listed.
 #[derive(Debug, clap::Args)]
-struct Which {
-    /// The tasks
-    #[arg(value_name = "TASK")]
-    ids: Vec<TaskId>,
+struct ListArgs {
     /// Their queue; default: all
     #[arg(long, value_name = "QUEUE")]
     queue: Option<QueueName>,
-    /// All that --reason and --older-than leave
-    #[arg(long, conflicts_with = "ids")]
-    all: bool,
     /// Only those that died of this: poison, failed, expired, no_payload
-    #[arg(long, value_name = "REASON", conflicts_with = "ids", value_parser = reason)]
+    #[arg(long, value_name = "REASON", value_parser = reason)]
     reason: Option<String>,
     /// Only those that have been dead for longer
-    #[arg(long, value_name = "DURATION", conflicts_with = "ids", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
     older_than: Option<Duration>,
-    /// Don't ask before many
-    #[arg(long)]
-    yes: bool,
+    #[command(flatten)]
+    page: Page,
+}
+
+/// Which dead letters are decided on.
+#[derive(Debug, clap::Args)]
+struct Letters {
+    #[command(flatten)]
+    which: Which,
+    /// Only those that died of this: poison, failed, expired, no_payload
+    #[arg(long, value_name = "REASON", conflicts_with = "tasks", value_parser = reason)]
+    reason: Option<String>,
 }
 
 fn reason(text: &str) -> Result<String, String> {
@@ -76,7 +81,7 @@ fn reason(text: &str) -> Result<String, String> {
 
 pub(super) async fn run(args: Args, global: &Global) -> Result<u8, CliError> {
     match args.command {
-        DeadCommand::List(which) => list(&which, global).await,
+        DeadCommand::List(args) => list(&args, global).await,
         DeadCommand::Show { task, queue } => {
             let (queue, found) = global.find(queue, &task).await?;
             if found.dead.is_none() {
@@ -92,22 +97,25 @@ pub(super) async fn run(args: Args, global: &Global) -> Result<u8, CliError> {
             }
             Ok(DONE)
         }
-        DeadCommand::Redrive { which, deadline } => decide(&which, &Fate::Redrive(deadline), global).await,
-        DeadCommand::Discard(which) => decide(&which, &Fate::Discard, global).await,
+        DeadCommand::Redrive { letters, deadline } => {
+            decide(&letters, &Fate::Redrive(deadline), global).await
+        }
+        DeadCommand::Discard(letters) => decide(&letters, &Fate::Discard, global).await,
     }
 }
 
-fn selection(which: &Which) -> Selection {
-    Selection { reason: which.reason.clone(), older_than: which.older_than }
-}
-
-async fn list(which: &Which, global: &Global) -> Result<u8, CliError> {
+async fn list(args: &ListArgs, global: &Global) -> Result<u8, CliError> {
     let store = global.store()?;
+    let selection = Selection { reason: args.reason.clone(), older_than: args.older_than };
+    let (mut skip, mut left) = (args.page.after, args.page.limit as usize);
     let mut all = BTreeMap::new();
-    for name in global.queues(&store, which.queue.as_slice()).await? {
+    for name in global.queues(&store, args.queue.as_slice()).await? {
         let queue = Queue::new(store.clone(), name.clone());
-        let mut letters = dead::select(&queue, &selection(which)).await?;
-        letters.retain(|letter| which.ids.is_empty() || which.ids.iter().any(|id| id.as_str() == letter.id));
+        let mut letters = select(&queue, State::Dead, &selection, skip.saturating_add(left)).await?;
+        let passed = skip.min(letters.len());
+        letters.drain(..passed);
+        skip -= passed;
+        left -= letters.len();
         if !global.json && !letters.is_empty() {
             out::line(&format!("queue {name}"))?;
             tasks::show_tasks(&queue, &letters).await?;
@@ -119,43 +127,23 @@ async fn list(which: &Which, global: &Global) -> Result<u8, CliError> {
     } else if all.values().all(Vec::is_empty) {
         out::line("no dead letters")?;
     }
+    if left == 0 && !global.json {
+        tasks::more(args.page.limit as usize, &args.page);
+    }
     Ok(DONE)
 }
 
-async fn decide(which: &Which, fate: &Fate, global: &Global) -> Result<u8, CliError> {
-    let store = global.store()?;
-    let mut meant: Vec<(Queue, Vec<SeenDead>)> = Vec::new();
-    if which.ids.is_empty() {
-        if !which.all && which.reason.is_none() && which.older_than.is_none() {
-            return Err(CliError::Usage("name tasks, or say --all, --reason or --older-than".to_owned()));
-        }
-        for name in global.queues(&store, which.queue.as_slice()).await? {
-            let queue = Queue::new(store.clone(), name);
-            let mut letters = Vec::new();
-            for letter in dead::select(&queue, &selection(which)).await? {
-                letters.push(dead::seen(&queue, &letter.id, letter.at_ms.unwrap_or(0)).await?);
-            }
-            meant.push((queue, letters));
-        }
-    } else {
-        for id in &which.ids {
-            let (queue, found) = global.find(which.queue.clone(), id).await?;
-            let Some(died) = found.dead else {
-                return Err(CliError::failed(format!(
-                    "task {id} is no dead letter: see backstop explain {id}"
-                )));
-            };
-            let letter = dead::seen(&queue, id.as_str(), died).await?;
-            meant.push((queue, vec![letter]));
-        }
-    }
+async fn decide(letters: &Letters, fate: &Fate, global: &Global) -> Result<u8, CliError> {
+    let which = &letters.which;
+    let meant = which.look_up(global, &[State::Dead], letters.reason.as_deref(), "is no dead letter").await?;
+    let n = count(&meant);
     let verb = if matches!(fate, Fate::Discard) { "discard" } else { "redrive" };
-    let n: usize = meant.iter().map(|(_, letters)| letters.len()).sum();
-    ask(n, &format!("{verb} {n} dead letters"), which.yes)?;
-    let bar = progress(n as u64);
+    which.ask(n, &format!("{verb} {n} dead letters"))?;
+    let bar = progress(n);
     let mut words: BTreeMap<&'static str, u64> = BTreeMap::new();
-    for (queue, letters) in &meant {
-        for (word, n) in dead::decide(queue, letters, fate, &by(verb), |done| bar.inc(done)).await? {
+    for one in &meant {
+        let decided = dead::decide(&one.queue, &one.tasks, fate, &by(verb), |done| bar.inc(done)).await;
+        for (word, n) in decided.map_err(|error| cut_short(error, bar.position(), n))? {
             *words.entry(word).or_default() += n;
         }
     }

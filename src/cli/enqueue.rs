@@ -6,7 +6,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Deserialize;
 
-use super::{CliError, DONE, Global, duration, out};
+use super::{CliError, DONE, Global, duration, out, some_time};
 use crate::agent::{Client, Enqueued, MAX_PAYLOAD, NewTask, fresh_id};
 use crate::core::id::{QueueName, TaskId, TaskType};
 
@@ -32,7 +32,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "0s")]
     delay: Duration,
     /// When nobody wants its result any more, from now
-    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", value_parser = some_time)]
     deadline: Option<Duration>,
     /// Each line of standard input is an object with payload, and id, type, delay, deadline where they differ
     #[arg(long, conflicts_with = "id")]
@@ -49,10 +49,29 @@ struct Line {
     id: Option<String>,
     #[serde(rename = "type")]
     task_type: Option<String>,
-    #[serde(default, with = "humantime_serde")]
-    delay: Option<Duration>,
-    #[serde(default, with = "humantime_serde")]
-    deadline: Option<Duration>,
+    delay: Option<String>,
+    deadline: Option<String>,
+}
+
+/// Why reading stopped before the end of the input.
+enum Stop {
+    /// This is no task.
+    Line(String),
+    /// Nothing more could be read.
+    Input(std::io::Error),
+}
+
+impl Stop {
+    /// The error, with how far it came: who goes on from there loses nothing.
+    fn after(self, lines: u64) -> CliError {
+        let added = format!("the {lines} lines before it were added, go on from this one");
+        match self {
+            Self::Line(what) => CliError::Usage(format!("{what}; {added}")),
+            Self::Input(error) => {
+                CliError::failed(format!("could not read line {} of the input: {error}; {added}", lines + 1))
+            }
+        }
+    }
 }
 
 pub(super) async fn run(args: Args, global: &Global) -> Result<u8, CliError> {
@@ -115,26 +134,26 @@ async fn many(args: &Args, global: &Global, client: &mut Client) -> Result<u8, C
     let mut number = 0;
     let mut batch = Vec::new();
     loop {
-        let line = read_line(&mut input, number + 1)?;
-        if let Some(line) = &line {
-            number += 1;
-            match task_of(args, line, number) {
-                Ok(task) => batch.push(task),
-                Err(error) => {
-                    // What came before is added; the message says where it stopped.
-                    send(client, &mut batch, &mut counts, &progress).await?;
-                    progress.finish_and_clear();
-                    return Err(CliError::Usage(format!(
-                        "{error}; the {} lines before it were added, go on from this one",
-                        counts.0 + counts.1
-                    )));
-                }
+        number += 1;
+        let next = read_line(&mut input, number)
+            .and_then(|line| line.map(|line| task_of(args, line, number).map_err(Stop::Line)).transpose());
+        let ended = !matches!(next, Ok(Some(_)));
+        let stop = match next {
+            Ok(task) => {
+                batch.extend(task);
+                None
             }
-        }
-        if batch.len() >= READ_AHEAD || line.is_none() {
+            Err(stop) => Some(stop),
+        };
+        if ended || batch.len() >= READ_AHEAD {
+            // Also where a line is refused: what came before it is added.
             send(client, &mut batch, &mut counts, &progress).await?;
         }
-        if line.is_none() {
+        if let Some(stop) = stop {
+            progress.finish_and_clear();
+            return Err(stop.after(counts.0 + counts.1));
+        }
+        if ended {
             break;
         }
     }
@@ -172,13 +191,13 @@ async fn send(
 }
 
 /// A line without its end; `None` at the end of input. Reads no more than a payload may have.
-fn read_line(input: &mut impl BufRead, number: u64) -> Result<Option<Vec<u8>>, CliError> {
+fn read_line(input: &mut impl BufRead, number: u64) -> Result<Option<Vec<u8>>, Stop> {
     let mut line = Vec::new();
     // JSON may write a byte as six characters.
     let most = MAX_PAYLOAD as u64 * 6 + 4096;
-    let read = input.take(most).read_until(b'\n', &mut line).map_err(CliError::failed)?;
+    let read = input.take(most).read_until(b'\n', &mut line).map_err(Stop::Input)?;
     if read as u64 == most {
-        return Err(CliError::Usage(format!("line {number} is longer than any payload may be (1 MiB)")));
+        return Err(Stop::Line(format!("line {number} is longer than any payload may be (1 MiB)")));
     }
     if line.last() == Some(&b'\n') {
         line.pop();
@@ -189,26 +208,33 @@ fn read_line(input: &mut impl BufRead, number: u64) -> Result<Option<Vec<u8>>, C
     Ok((read > 0).then_some(line))
 }
 
-fn task_of(args: &Args, line: &[u8], number: u64) -> Result<NewTask, String> {
+fn task_of(args: &Args, line: Vec<u8>, number: u64) -> Result<NewTask, String> {
     let wrong = |what: &dyn std::fmt::Display| format!("line {number}: {what}");
     let mut task = NewTask {
         id: fresh_id().map_err(|error| wrong(&error))?,
         task_type: args.task_type.clone(),
         delay: args.delay,
         deadline: args.deadline,
-        payload: line.to_vec(),
+        payload: Vec::new(),
     };
     if args.jsonl {
-        let fields: Line = serde_json::from_slice(line).map_err(|error| wrong(&error))?;
+        let fields: Line = serde_json::from_slice(&line).map_err(|error| wrong(&error))?;
         if let Some(id) = fields.id {
             task.id = TaskId::new(id).map_err(|error| wrong(&error))?;
         }
         if let Some(kind) = fields.task_type {
             task.task_type = TaskType::new(kind).map_err(|error| wrong(&error))?;
         }
-        task.delay = fields.delay.unwrap_or(task.delay);
-        task.deadline = fields.deadline.or(task.deadline);
+        if let Some(text) = fields.delay {
+            task.delay = duration(&text).map_err(|error| wrong(&format!("delay {text:?}: {error}")))?;
+        }
+        if let Some(text) = fields.deadline {
+            let long = some_time(&text).map_err(|error| wrong(&format!("deadline {text:?}: {error}")))?;
+            task.deadline = Some(long);
+        }
         task.payload = fields.payload.into_bytes();
+    } else {
+        task.payload = line;
     }
     if task.payload.len() > MAX_PAYLOAD {
         return Err(wrong(&"its payload has more than 1 MiB: store it elsewhere and enqueue its address"));

@@ -66,7 +66,8 @@ pub(super) fn lines(task: &Explained) -> Vec<String> {
         } else {
             format!("due for {}", out::duration(-clock.left_ms))
         };
-        lines.push(format!("{:8} {when}: {}", clock.clock, clock.then));
+        let of = clock.limit_ms.map(|ms| format!(" of {}", out::duration(ms))).unwrap_or_default();
+        lines.push(format!("{:8} {when}{of}: {}", clock.clock, clock.then));
     }
     lines.extend(task.held_by.iter().map(|why| format!("held     {why}")));
     lines.extend(

@@ -4,7 +4,6 @@ use indicatif::ProgressBar;
 
 use super::{CliError, DONE, Global, HELD, out};
 use crate::core::id::QueueName;
-use crate::native::Queue;
 use crate::ops::fsck;
 
 /// Compare all records of a queue with its indices; walks over the whole keyspace
@@ -20,33 +19,33 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(args: Args, global: &Global) -> Result<u8, CliError> {
-    let queue = Queue::new(global.store()?, args.queue);
+    let queue = global.queue(args.queue).await?;
     let bar = ProgressBar::new_spinner();
     let findings = fsck::walk(&queue, args.repair, |compared| bar.set_position(compared)).await?;
     bar.finish_and_clear();
-    let unsound: u64 = findings.unsound.values().sum();
     if global.json {
         out::json(&serde_json::json!({
-            "compared": findings.compared, "unsound": findings.unsound, "mended": args.repair && unsound > 0,
+            "compared": findings.compared, "unsound": findings.unsound, "mended": findings.mended,
             "examples": findings.examples,
         }))?;
     } else {
         out::line(&format!("{}: {} entries and records compared", queue.name(), findings.compared))?;
         for (kind, n) in &findings.unsound {
-            let told = match *kind {
-                "no_record" => "entries without a record",
-                "stray" => "entries besides a task's one place",
-                "homeless" => "records that stand in no index",
-                other => other,
+            let (told, mended) = match *kind {
+                "no_record" => ("entries without a record", args.repair),
+                "stray" => ("entries besides a task's one place", args.repair),
+                "homeless" => ("records that stand in no index", args.repair),
+                fsck::WRONG_TYPE => ("keys that hold another type of value: rename or delete them", false),
+                other => (other, args.repair),
             };
-            out::line(&format!("{n} {told}{}", if args.repair { ", mended" } else { "" }))?;
+            out::line(&format!("{n} {told}{}", if mended { ", mended" } else { "" }))?;
         }
-        for (id, kind) in &findings.examples {
-            out::line(&format!("  {}: {kind}", out::clean(id)))?;
+        for (what, kind) in &findings.examples {
+            out::line(&format!("  {}: {kind}", out::clean(what)))?;
         }
-        if unsound > 0 && !args.repair {
+        if findings.left() > 0 && !args.repair {
             out::line("mend them with --repair; find out what wrote to these keys besides Backstop")?;
         }
     }
-    Ok(if unsound == 0 || args.repair { DONE } else { HELD })
+    Ok(if findings.left() == 0 { DONE } else { HELD })
 }

@@ -1,42 +1,34 @@
-//! `reset`, `cancel`, `extend`: what a person does to single tasks.
+//! `reset`, `cancel`, `extend`: what a person does to tasks.
 
-use std::io::{IsTerminal, Write};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use indicatif::ProgressBar;
+use serde::Serialize;
 
-use super::{CliError, DONE, FAILED, Global, duration, out};
+use super::which::{Which, by, count, progress};
+use super::{CliError, DONE, FAILED, Global, out, some_time};
 use crate::core::id::{QueueName, TaskId};
-use crate::native::scripts::cancel::{Cancel, Cancelled};
+use crate::native::scripts::cancel::Cancelled;
 use crate::native::scripts::extend::{Extend, Extended};
-use crate::native::scripts::inspect::Inspected;
-use crate::native::scripts::reset::{Reset, ResetByHand};
-
-/// Up to so many are done without asking.
-const MANY: usize = 10;
+use crate::native::scripts::reset::ResetByHand;
+use crate::ops::hands;
+use crate::ops::tasks::{Listed, State};
 
 /// Take running tasks from their agents, back to pending at their place; nothing is charged
 #[derive(Debug, clap::Args)]
 pub(super) struct ResetArgs {
-    /// The tasks
-    #[arg(required = true)]
-    tasks: Vec<TaskId>,
-    /// Their queue; default: they are looked for in all
-    #[arg(long, value_name = "QUEUE")]
-    queue: Option<QueueName>,
-    /// Don't ask before many
-    #[arg(long)]
-    yes: bool,
+    #[command(flatten)]
+    which: Which,
 }
 
-/// Discard a task that waits; tell the agent of one that runs to stop
+/// Discard tasks that wait; tell the agents of those that run to stop
 #[derive(Debug, clap::Args)]
 pub(super) struct CancelArgs {
-    /// The task
-    task: TaskId,
-    /// Its queue; default: it is looked for in all
-    #[arg(long, value_name = "QUEUE")]
-    queue: Option<QueueName>,
+    #[command(flatten)]
+    which: Which,
+    /// Only those that this made wait: failed, released, redriven, reset:agent_lost …
+    #[arg(long, value_name = "REASON", conflicts_with = "tasks")]
+    reason: Option<String>,
 }
 
 /// Give a running task this much time from now, and take back an order to stop
@@ -45,113 +37,125 @@ pub(super) struct ExtendArgs {
     /// The task
     task: TaskId,
     /// How much
-    #[arg(value_name = "DURATION", value_parser = duration)]
+    #[arg(value_name = "DURATION", value_parser = some_time)]
     by: Duration,
     /// Its queue; default: it is looked for in all
     #[arg(long, value_name = "QUEUE")]
     queue: Option<QueueName>,
 }
 
-pub(super) async fn reset(args: ResetArgs, global: &Global) -> Result<u8, CliError> {
-    ask(args.tasks.len(), &format!("reset {} tasks", args.tasks.len()), args.yes)?;
-    let mut failed = false;
-    let mut answers = Vec::new();
-    for id in &args.tasks {
-        let (queue, task) = global.find(args.queue.clone(), id).await?;
-        let pairs = vec![(id.to_string(), running_token(id, &task)?)];
-        let answer = queue.run(&Reset { by: by("reset"), pairs }).await?.into_iter().next();
-        failed |= answer == Some(ResetByHand::Changed);
-        let told = match answer {
-            Some(ResetByHand::Reset) => "reset: it waits again at its place",
-            Some(ResetByHand::Discarded) => "discarded: it had been cancelled",
-            Some(ResetByHand::Changed) | None => "left alone: another attempt has it by now, or it ended",
-        };
-        answers.push((id, told, answer.map(ResetByHand::as_str)));
-    }
-    if global.json {
-        let one = |(id, _, answer): &(&TaskId, &str, Option<&str>)| serde_json::json!({"id": id.as_str(), "answer": answer});
-        out::json(&answers.iter().map(one).collect::<Vec<_>>())?;
-    } else {
-        answers.iter().try_for_each(|(id, told, _)| out::line(&format!("{id}: {told}")))?;
-    }
-    Ok(if failed { FAILED } else { DONE })
+/// What became of a task.
+#[derive(Debug, Serialize)]
+struct Outcome {
+    queue: String,
+    id: String,
+    answer: &'static str,
+    #[serde(skip)]
+    told: &'static str,
+    #[serde(skip)]
+    done: bool,
 }
 
-fn running_token(id: &TaskId, task: &Inspected) -> Result<String, CliError> {
-    let token = task.record.get("token").filter(|_| task.running.is_some());
-    token
-        .cloned()
-        .ok_or_else(|| CliError::failed(format!("task {id} does not run: see backstop explain {id}")))
+/// Says what became of each, or of many how many there were of each kind; the exit code.
+fn account(outcomes: &[Outcome], one_by_one: bool, global: &Global) -> Result<u8, CliError> {
+    if global.json {
+        out::json(&outcomes)?;
+    } else if one_by_one {
+        outcomes.iter().try_for_each(|one| out::line(&format!("{}: {}", one.id, one.told)))?;
+    } else {
+        let mut kinds: BTreeMap<&str, u64> = BTreeMap::new();
+        outcomes.iter().for_each(|one| *kinds.entry(one.told).or_default() += 1);
+        kinds.iter().try_for_each(|(told, n)| out::line(&format!("{n} {told}")))?;
+        if outcomes.is_empty() {
+            out::line("no tasks are meant")?;
+        }
+    }
+    Ok(if outcomes.iter().all(|one| one.done) { DONE } else { FAILED })
+}
+
+/// The error that ended a long command, with how far it came.
+pub(super) fn cut_short(error: impl std::fmt::Display, done: u64, n: usize) -> CliError {
+    CliError::failed(format!("{error}; {done} of {n} had been done, the others are as they were"))
+}
+
+pub(super) async fn reset(args: ResetArgs, global: &Global) -> Result<u8, CliError> {
+    let meant = args.which.look_up(global, &[State::Running], None, "does not run").await?;
+    let n = count(&meant);
+    args.which.ask(n, &format!("reset {n} tasks"))?;
+    let bar = progress(n);
+    let mut outcomes = Vec::with_capacity(n);
+    for one in &meant {
+        let answers = hands::reset(&one.queue, &one.tasks, &by("reset"), |n| bar.inc(n)).await;
+        for (task, answer) in one.tasks.iter().zip(answers.map_err(|e| cut_short(e, bar.position(), n))?) {
+            let (told, done) = match answer {
+                ResetByHand::Reset => ("reset: it waits again at its place", true),
+                ResetByHand::Discarded => ("discarded: it had been cancelled", true),
+                ResetByHand::Changed => ("left alone: another attempt has it by now, or it ended", false),
+            };
+            outcomes.push(outcome(one.queue.name(), task, answer.as_str(), told, done));
+        }
+    }
+    bar.finish_and_clear();
+    account(&outcomes, args.which.named(), global)
 }
 
 pub(super) async fn cancel(args: CancelArgs, global: &Global) -> Result<u8, CliError> {
-    let (queue, task) = global.find(args.queue, &args.task).await?;
-    let seen = if task.running.is_some() { "token" } else { "enqueued_at" };
-    let seen = task.record.get(seen).cloned().unwrap_or_default();
-    let id = args.task.to_string();
-    let answer = queue.run(&Cancel { id: id.clone(), seen, by: by("cancel") }).await?;
-    let (told, code) = match answer {
-        Cancelled::Discarded => ("discarded".to_owned(), DONE),
-        Cancelled::Revoked => {
-            ("its agent will be told to stop; it is discarded when it is given back".to_owned(), DONE)
+    let mut states = vec![State::Pending, State::Delayed, State::Running];
+    if args.which.named() {
+        // The script says what to do about these.
+        states.push(State::Dead);
+    }
+    let meant = args.which.look_up(global, &states, args.reason.as_deref(), "is in no index").await?;
+    let n = count(&meant);
+    args.which.ask(n, &format!("cancel {n} tasks"))?;
+    let bar = progress(n);
+    let mut outcomes = Vec::with_capacity(n);
+    for one in &meant {
+        let answers = hands::cancel(&one.queue, &one.tasks, &by("cancel"), |n| bar.inc(n)).await;
+        for (task, answer) in one.tasks.iter().zip(answers.map_err(|e| cut_short(e, bar.position(), n))?) {
+            let (told, done) = match answer {
+                Cancelled::Discarded => ("discarded", true),
+                Cancelled::Revoked => {
+                    ("its agent will be told to stop; it is discarded when it is given back", true)
+                }
+                Cancelled::Dead => ("left alone: it is a dead letter, see backstop dead discard", false),
+                Cancelled::Changed => ("left alone: it has moved since you looked, try again", false),
+                Cancelled::Gone => ("it is over by now", false),
+            };
+            outcomes.push(outcome(one.queue.name(), task, answer.as_str(), told, done));
         }
-        Cancelled::Dead => (format!("it is a dead letter: backstop dead discard {id}"), FAILED),
-        Cancelled::Changed => ("left alone: it has moved since you looked, try again".to_owned(), FAILED),
-        Cancelled::Gone => ("it is over by now".to_owned(), FAILED),
-    };
-    tell(global, &id, answer.as_str(), &told, code)
+    }
+    bar.finish_and_clear();
+    account(&outcomes, args.which.named(), global)
 }
 
 pub(super) async fn extend(args: ExtendArgs, global: &Global) -> Result<u8, CliError> {
-    let (queue, task) = global.find(args.queue, &args.task).await?;
-    let token = running_token(&args.task, &task)?;
-    let limit_ms = task.now_ms.saturating_add(i64::try_from(args.by.as_millis()).unwrap_or(i64::MAX / 1024));
+    let (queue, found) = global.find(args.queue, &args.task).await?;
     let id = args.task.to_string();
-    let answer = queue.run(&Extend { id: id.clone(), token, limit_ms, by: by("extend") }).await?;
-    let (told, code) = match answer {
-        Extended::Extended => ("it has until then, whatever its limits said", DONE),
+    if State::of(&found) != Some(State::Running) {
+        return Err(CliError::failed(format!("task {id} does not run: see backstop explain {id}")));
+    }
+    let task = Listed::of(id.clone(), &found.record, None);
+    let limit_ms = found.now_ms.saturating_add(i64::try_from(args.by.as_millis()).unwrap_or(i64::MAX / 1024));
+    let extend = Extend { id, token: task.token.clone(), limit_ms, by: by("extend") };
+    let answer = queue.run(&extend).await?;
+    let (told, done) = match answer {
+        Extended::Extended => ("it has until then, whatever its limits said", true),
         Extended::Changed => {
-            ("left alone: another attempt has it by now, it ended, or it was cancelled", FAILED)
+            ("left alone: another attempt has it by now, it ended, or it was cancelled", false)
         }
-        Extended::Gone => ("it is over by now", FAILED),
-        Extended::Past => ("left alone: that time has passed already", FAILED),
+        Extended::Gone => ("it is over by now", false),
+        Extended::Past => ("left alone: that time has passed already", false),
     };
-    tell(global, &id, answer.as_str(), told, code)
+    account(&[outcome(queue.name(), &task, answer.as_str(), told, done)], true, global)
 }
 
-fn tell(global: &Global, id: &str, answer: &str, told: &str, code: u8) -> Result<u8, CliError> {
-    if global.json {
-        out::json(&serde_json::json!({"id": id, "answer": answer}))?;
-    } else {
-        out::line(&format!("{id}: {told}"))?;
-    }
-    Ok(code)
-}
-
-/// Who asks, and for what: it stands in the events.
-pub(super) fn by(what: &str) -> String {
-    let user =
-        std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).unwrap_or_else(|_| "somebody".to_owned());
-    out::clean(&format!("{user}: {what}")).chars().take(200).collect()
-}
-
-/// Asks before many. Without a terminal nobody can answer, so --yes must have been said.
-pub(super) fn ask(n: usize, what: &str, yes: bool) -> Result<(), CliError> {
-    if n <= MANY || yes {
-        return Ok(());
-    }
-    let refused = |why: &str| CliError::Usage(format!("{why}; to {what}, say --yes"));
-    if !std::io::stdin().is_terminal() {
-        return Err(refused("there is no terminal to ask at"));
-    }
-    // The question stands where the answers of the command don't.
-    let _ = write!(std::io::stderr(), "{what}? [y/N] ");
-    let mut answer = String::new();
-    std::io::stdin().read_line(&mut answer).map_err(CliError::failed)?;
-    if answer.trim().eq_ignore_ascii_case("y") { Ok(()) } else { Err(refused("nothing was done")) }
-}
-
-/// A progress bar, on a terminal only.
-pub(super) fn progress(n: u64) -> ProgressBar {
-    if n > 200 && std::io::stderr().is_terminal() { ProgressBar::new(n) } else { ProgressBar::hidden() }
+fn outcome(
+    queue: &QueueName,
+    task: &Listed,
+    answer: &'static str,
+    told: &'static str,
+    done: bool,
+) -> Outcome {
+    Outcome { queue: queue.to_string(), id: out::clean(&task.id), answer, told, done }
 }

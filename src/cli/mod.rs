@@ -14,6 +14,7 @@ mod shell;
 mod status;
 mod sweep;
 mod tasks;
+mod which;
 mod work;
 
 use std::error::Error;
@@ -156,6 +157,19 @@ impl Global {
         find::find(&store, &queues, id).await.map_err(CliError::failed)
     }
 
+    /// The queue of this name; a note, if nobody has used it so far: it may be misspelt.
+    async fn queue(&self, name: QueueName) -> Result<Queue, CliError> {
+        let store = self.store()?;
+        let known = self.queues(&store, &[]).await?;
+        if !known.contains(&name) {
+            let mut others: Vec<&str> = known.iter().map(QueueName::as_str).take(10).collect();
+            others.extend((known.len() > 10).then_some("…"));
+            let others = if others.is_empty() { "none".to_owned() } else { others.join(", ") };
+            out::note(&format!("backstop: nobody has used a queue {name} so far; known are: {others}"));
+        }
+        Ok(Queue::new(store, name))
+    }
+
     /// The queues that are meant: those named, or all that are known.
     async fn queues(&self, store: &Store, named: &[QueueName]) -> Result<Vec<QueueName>, CliError> {
         if !named.is_empty() {
@@ -172,12 +186,19 @@ impl Global {
 /// Runs the program with these arguments; its exit code.
 #[must_use]
 pub fn main(args: Vec<OsString>) -> u8 {
+    let harmless = args.iter().map(|arg| arg.to_string_lossy()).all(|arg| out::clean(&arg) == arg);
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(error) => {
             let code = if error.use_stderr() { USAGE } else { DONE };
-            // Help that nobody reads is no failure.
-            let _ = error.print();
+            if harmless {
+                // Help that nobody reads is no failure.
+                let _ = error.print();
+            } else {
+                // It quotes what was typed, or what a script passed on: without colours, and each line made safe.
+                let text = error.render().to_string();
+                out::note(&text.lines().map(out::clean).collect::<Vec<_>>().join("\n"));
+            }
             return code;
         }
     };
@@ -234,7 +255,8 @@ fn tell(error: &CliError) -> u8 {
             }
             source = cause.source();
         }
-        out::note(&text);
+        // A configuration's mistakes stand on lines of their own, made safe where they are found.
+        out::note(&if matches!(error, CliError::Config(_)) { text } else { out::clean(&text) });
     }
     error.code()
 }
@@ -251,6 +273,16 @@ fn duration(text: &str) -> Result<std::time::Duration, String> {
     match humantime::parse_duration(text) {
         Ok(long) if long <= most => Ok(long),
         Ok(_) | Err(_) => Err("expected a duration such as 90s, 5m or 2h 30m, at most 10years".to_owned()),
+    }
+}
+
+/// A duration that isn't over before it began.
+fn some_time(text: &str) -> Result<std::time::Duration, String> {
+    let long = duration(text)?;
+    if long.is_zero() {
+        Err("expected some time, and this is none: it would be over at once".to_owned())
+    } else {
+        Ok(long)
     }
 }
 

@@ -1,6 +1,7 @@
 //! The one writer to standard output, and text that is safe to show.
 
 use std::io::{self, IsTerminal, Write};
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use comfy_table::{ContentArrangement, Table, presets};
@@ -25,7 +26,7 @@ pub fn json(value: &impl Serialize) -> Result<(), CliError> {
     line(&text)
 }
 
-/// Writes rows under a head, as wide as the terminal allows.
+/// Writes rows under a head, as wide as the terminal allows; cells may hold any text.
 ///
 /// # Errors
 /// As [`line()`].
@@ -38,7 +39,7 @@ pub fn table(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> Resu
     }
     table.set_header(head.iter().map(|name| name.to_uppercase()));
     for row in rows {
-        table.add_row(row);
+        table.add_row(row.iter().map(|cell| clean(cell)));
     }
     line(&table.trim_fmt())
 }
@@ -49,13 +50,28 @@ pub fn note(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
 }
 
+/// Characters that nobody sees, or that turn or break what stands beside them: marks and overrides of the direction, joiners,
+/// separators of lines and paragraphs, tags.
+const HIDDEN: [RangeInclusive<char>; 7] = [
+    '\u{ad}'..='\u{ad}',
+    '\u{61c}'..='\u{61c}',
+    '\u{200b}'..='\u{200f}',
+    '\u{2028}'..='\u{202e}',
+    '\u{2060}'..='\u{206f}',
+    '\u{feff}'..='\u{feff}',
+    '\u{e0000}'..='\u{e007f}',
+];
+
 /// Text from outside, without what would move a cursor, change colours or turn the reading direction.
 #[must_use]
 pub fn clean(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
-        let hidden = matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
-        if c.is_control() || hidden { shown.extend(c.escape_default()) } else { shown.push(c) }
+        if c.is_control() || HIDDEN.iter().any(|range| range.contains(&c)) {
+            shown.extend(c.escape_default());
+        } else {
+            shown.push(c);
+        }
     }
     shown
 }
@@ -82,6 +98,11 @@ mod tests {
         assert_eq!(clean("ok ü"), "ok ü");
         assert_eq!(clean("\u{1b}[31mred"), "\\u{1b}[31mred");
         assert_eq!(clean("a\u{202e}b\n"), "a\\u{202e}b\\n");
+        for hidden in
+            ['\u{7f}', '\u{9b}', '\u{ad}', '\u{61c}', '\u{200b}', '\u{2028}', '\u{2069}', '\u{e0041}']
+        {
+            assert!(clean(&hidden.to_string()).is_ascii(), "{}", hidden.escape_default());
+        }
     }
 
     #[test]

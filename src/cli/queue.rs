@@ -5,13 +5,17 @@ use std::time::Duration;
 
 use clap::{Subcommand, ValueEnum};
 
-use super::hands::by;
+use super::status::tell_unreadable;
+use super::which::by;
 use super::{CliError, DONE, Global, HELD, duration, out};
 use crate::core::id::QueueName;
 use crate::core::words::Guard;
 use crate::native::Queue;
 use crate::ops::status::{self, QueueStatus};
 use crate::ops::switch::{To, switch, until_idle};
+
+/// Agents hear with their next beat that they are to give back what they run, and give their programs a moment to stop.
+const GIVE_BACK_WITHIN: Duration = Duration::from_secs(60);
 
 /// Hand out nothing of a queue until it is resumed
 #[derive(Debug, clap::Args)]
@@ -32,16 +36,17 @@ pub(super) struct ResumeArgs {
 
 /// Hand out nothing new, and wait until nothing runs
 ///
-/// Lasts until `backstop resume`, across restarts of everything. Exit code 3: something still runs.
+/// Lasts until `backstop resume`, across restarts of everything; ending the wait with Ctrl-C doesn't end it. Exit code 3:
+/// something still runs.
 #[derive(Debug, clap::Args)]
 pub(super) struct DrainArgs {
     /// The queue
     queue: QueueName,
-    /// How long to wait
-    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "0s")]
-    wait: Duration,
-    /// What happens to what still runs then
-    #[arg(long, value_enum)]
+    /// How long to wait; default: as long as it takes
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    wait: Option<Duration>,
+    /// What happens to what still runs after --wait
+    #[arg(long, value_enum, requires = "wait")]
     then: Option<Then>,
 }
 
@@ -88,20 +93,20 @@ fn guard(text: &str) -> Result<Guard, String> {
 }
 
 pub(super) async fn pause(args: PauseArgs, global: &Global) -> Result<u8, CliError> {
-    let queue = Queue::new(global.store()?, args.queue);
+    let queue = global.queue(args.queue).await?;
     switch(&queue, To::Paused, &by(&args.reason)).await?;
-    done(global, &queue, "paused: nothing is taken until backstop resume")
+    done(global, &queue, "paused", "paused: nothing is taken until backstop resume")
 }
 
 pub(super) async fn resume(args: ResumeArgs, global: &Global) -> Result<u8, CliError> {
-    let queue = Queue::new(global.store()?, args.queue);
+    let queue = global.queue(args.queue).await?;
     switch(&queue, To::Resumed, &by("resume")).await?;
-    done(global, &queue, "resumed")
+    done(global, &queue, "resumed", "resumed")
 }
 
-fn done(global: &Global, queue: &Queue, told: &str) -> Result<u8, CliError> {
+fn done(global: &Global, queue: &Queue, state: &str, told: &str) -> Result<u8, CliError> {
     if global.json {
-        out::json(&serde_json::json!({"queue": queue.name().as_str(), "state": told}))?;
+        out::json(&serde_json::json!({"queue": queue.name().as_str(), "state": state}))?;
     } else {
         out::line(&format!("{}: {told}", queue.name()))?;
     }
@@ -109,16 +114,15 @@ fn done(global: &Global, queue: &Queue, told: &str) -> Result<u8, CliError> {
 }
 
 pub(super) async fn drain(args: DrainArgs, global: &Global) -> Result<u8, CliError> {
-    let queue = Queue::new(global.store()?, args.queue);
-    let before = status::read(queue.store(), std::slice::from_ref(queue.name())).await?.queues.pop();
+    let queue = global.queue(args.queue).await?;
+    let before = status::of(&queue).await?;
     switch(&queue, To::Draining { release: false }, &by("drain")).await?;
-    let mut after = until_idle(&queue, args.wait, watch).await?;
-    if args.then.is_some() && after.as_ref().is_some_and(|now| now.running > 0) {
+    let (mut after, enough) = wait(&queue, args.wait).await?;
+    if args.then.is_some() && !enough && after.running > 0 {
         switch(&queue, To::Draining { release: true }, &by("drain, then release")).await?;
-        // Agents hear of it with their next beat, and give their programs a moment to stop.
-        after = until_idle(&queue, Duration::from_secs(60), watch).await?;
+        (after, _) = wait(&queue, Some(GIVE_BACK_WITHIN)).await?;
     }
-    let (Some(before), Some(after)) = (before, after) else { return Ok(DONE) };
+    clear();
     let completed = after.completed - before.completed.min(after.completed);
     let released = after.released - before.released.min(after.released);
     if global.json {
@@ -126,13 +130,21 @@ pub(super) async fn drain(args: DrainArgs, global: &Global) -> Result<u8, CliErr
             "queue": after.queue, "completed": completed, "released": released, "running": after.running,
         }))?;
     } else {
-        clear();
         out::line(&format!(
             "{}: {completed} completed, {released} given back, {} still running; nothing new is taken until backstop resume",
             after.queue, after.running
         ))?;
     }
     Ok(if after.running == 0 { DONE } else { HELD })
+}
+
+/// Waits until nothing runs, for this long at most; how the queue is then, and whether a person had seen enough before.
+async fn wait(queue: &Queue, most: Option<Duration>) -> Result<(QueueStatus, bool), CliError> {
+    tokio::select! {
+        now = until_idle(queue, most.unwrap_or(Duration::MAX), watch) => Ok((now?, false)),
+        // The account that follows says what still runs.
+        _ = tokio::signal::ctrl_c() => Ok((until_idle(queue, Duration::ZERO, watch).await?, true)),
+    }
 }
 
 fn watch(now: &QueueStatus) {
@@ -154,6 +166,8 @@ pub(super) async fn guards(args: GuardArgs, global: &Global) -> Result<u8, CliEr
         GuardCommand::List { queues } => {
             let queues = global.queues(&store, &queues).await?;
             let status = status::read(&store, &queues).await?;
+            // No guard of these can be seen: that isn't the same as none being open.
+            let code = tell_unreadable(&status);
             let open: Vec<_> = status.queues.iter().filter(|queue| !queue.guards.is_empty()).collect();
             if global.json {
                 let one = |queue: &&QueueStatus| serde_json::json!({"queue": queue.queue, "guards": queue.guards, "held": queue.held});
@@ -172,15 +186,25 @@ pub(super) async fn guards(args: GuardArgs, global: &Global) -> Result<u8, CliEr
                     }
                 }
             }
-            Ok(DONE)
+            Ok(code)
         }
         GuardCommand::Override { name, long, reason, queue } => {
+            let mut answered = Vec::new();
             for queue in global.queues(&store, queue.as_slice()).await? {
                 let queue = Queue::new(store.clone(), queue);
                 switch(&queue, To::Override(name, long), &by(&reason)).await?;
-                let told =
-                    format!("{} holds nothing for {}", name.as_str(), humantime::format_duration(long));
-                done(global, &queue, &told)?;
+                answered.push(queue.name().to_string());
+            }
+            let long_ms = i64::try_from(long.as_millis()).unwrap_or(i64::MAX);
+            if global.json {
+                out::json(
+                    &serde_json::json!({"guard": name.as_str(), "for_ms": long_ms, "queues": answered}),
+                )?;
+                return Ok(DONE);
+            }
+            for queue in answered {
+                let long = humantime::format_duration(long);
+                out::line(&format!("{queue}: {} holds nothing for {long}", name.as_str()))?;
             }
             Ok(DONE)
         }

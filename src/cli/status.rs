@@ -1,8 +1,8 @@
 //! `status`: how the queues are doing.
 
-use super::{CliError, DONE, Global, out};
+use super::{CliError, DONE, FAILED, Global, out};
 use crate::core::id::QueueName;
-use crate::ops::status::{self, QueueStatus};
+use crate::ops::status::{self, QueueStatus, Status};
 
 /// Show how the queues are doing: tasks, agents, what is stuck, what holds the sweeper
 #[derive(Debug, clap::Args)]
@@ -16,13 +16,16 @@ pub(super) async fn run(args: Args, global: &Global) -> Result<u8, CliError> {
     let store = global.store()?;
     let queues = global.queues(&store, &args.queues).await?;
     let status = status::read(&store, &queues).await?;
+    let code = tell_unreadable(&status);
     if global.json {
         out::json(&status)?;
-        return Ok(DONE);
+        return Ok(code);
     }
     if status.queues.is_empty() {
-        out::line("no queue is known: nothing was enqueued yet")?;
-        return Ok(DONE);
+        if code == DONE {
+            out::line("no queue is known: nothing was enqueued yet")?;
+        }
+        return Ok(code);
     }
     let head = [
         "queue",
@@ -41,7 +44,15 @@ pub(super) async fn run(args: Args, global: &Global) -> Result<u8, CliError> {
             out::line(&format!("{}: {text}", queue.queue))?;
         }
     }
-    Ok(DONE)
+    Ok(code)
+}
+
+/// Says which queues can't be read; the exit code.
+pub(super) fn tell_unreadable(status: &Status) -> u8 {
+    for one in &status.unreadable {
+        out::note(&format!("backstop: queue {}: {}", one.queue, out::clean(&one.error)));
+    }
+    if status.unreadable.is_empty() { DONE } else { FAILED }
 }
 
 fn row(queue: &QueueStatus) -> Vec<String> {

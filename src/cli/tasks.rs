@@ -25,10 +25,10 @@ pub(super) struct TasksArgs {
 pub(super) struct Page {
     /// At most so many
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    limit: u32,
+    pub(super) limit: u32,
     /// Skip so many: where the last page ended
     #[arg(long, value_name = "N", default_value_t = 0)]
-    after: usize,
+    pub(super) after: usize,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -58,7 +58,7 @@ enum AgentsCommand {
 }
 
 pub(super) async fn tasks(args: TasksArgs, global: &Global) -> Result<u8, CliError> {
-    let queue = Queue::new(global.store()?, args.queue);
+    let queue = global.queue(args.queue).await?;
     let state = match args.state {
         Where::Pending => State::Pending,
         Where::Delayed => State::Delayed,
@@ -84,10 +84,10 @@ pub(super) async fn show_tasks(queue: &Queue, listed: &[Listed]) -> Result<(), C
         let since = task.session.as_ref().map_or(task.at_ms, |_| task.taken_at_ms);
         vec![
             task.id.clone(),
-            out::clean(&task.task_type),
+            task.task_type.clone(),
             task.attempt.to_string(),
             ago(task.enqueued_at_ms),
-            out::clean(&what),
+            what,
             ago(since),
         ]
     };
@@ -97,7 +97,7 @@ pub(super) async fn show_tasks(queue: &Queue, listed: &[Listed]) -> Result<(), C
     )
 }
 
-fn more(shown: usize, page: &Page) {
+pub(super) fn more(shown: usize, page: &Page) {
     if shown == page.limit as usize {
         out::note(&format!("backstop: there may be more: --after {}", page.after + shown));
     }
@@ -105,23 +105,26 @@ fn more(shown: usize, page: &Page) {
 
 pub(super) async fn agents(args: AgentsArgs, global: &Global) -> Result<u8, CliError> {
     let AgentsCommand::List { queue, page } = args.command;
-    let queue = Queue::new(global.store()?, queue);
+    let queue = global.queue(queue).await?;
     let listed = agents::list(&queue, page.after, page.limit as usize).await?;
     if global.json {
         out::json(&serde_json::json!({ "agents": listed }))?;
         return Ok(DONE);
     }
     let row = |agent: &agents::Agent| {
+        let draining = agent.draining.as_ref().map(|mode| format!(", draining ({mode})")).unwrap_or_default();
         vec![
             agent.session.clone(),
-            out::clean(&agent.state),
+            format!("{}{draining}", agent.state),
             out::duration(agent.silent_ms),
             agent.running.to_string(),
-            out::clean(&agent.host),
-            out::clean(&agent.pid),
+            agent.held.len().to_string(),
+            agent.host.clone(),
+            agent.pid.clone(),
         ]
     };
-    out::table(&["session", "state", "silent for", "running", "host", "pid"], listed.iter().map(row))?;
+    let head = ["session", "state", "silent for", "running", "holding predecessors", "host", "pid"];
+    out::table(&head, listed.iter().map(row))?;
     more(listed.len(), &page);
     Ok(DONE)
 }

@@ -65,8 +65,9 @@ impl Queue {
         args.push(FORMAT);
         command.args(&mut args);
         let script = command.script();
-        let reply = self.store.run(script, self.keys.fixed(), &args).await?;
-        command.read(&Shape::of(script.name()), reply)
+        let answer = self.store.run(script, self.keys.fixed(), &args).await;
+        let read = answer.and_then(|reply| command.read(&Shape::of(script.name()), reply));
+        read.map_err(|error| error.of_queue(&self.name))
     }
 
     /// Makes the queue known, so that sweepers find it. Harmless when repeated.

@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::tasks::State;
 use crate::core::policy::LimitAction;
 use crate::native::Queue;
 use crate::native::scripts::inspect::Inspected;
 use crate::native::scripts::publish::PublishedLimits;
-use crate::store::{Reply, Shape, StoreError};
+use crate::store::{Shape, StoreError};
 
-/// Entries of the events that are read at most.
-const EVENTS: &str = "20000";
+/// Events that are read in one go: each may name fifty tasks, and nobody else is served meanwhile.
+const EVENTS_AT_ONCE: &str = "500";
 
 /// One of the clocks that run for a task.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -20,6 +21,8 @@ pub struct Clock {
     pub clock: &'static str,
     /// Time that is left, ms; negative: it has passed.
     pub left_ms: i64,
+    /// The whole of it, ms, where there is such a limit.
+    pub limit_ms: Option<i64>,
     /// What happens then.
     pub then: String,
 }
@@ -89,13 +92,7 @@ pub async fn explain(queue: &Queue, id: &str, task: &Inspected) -> Result<Explai
         published.and_then(|text| PublishedLimits::read(text)).unwrap_or_else(PublishedLimits::unpublished);
     let holder = text("session").cloned().unwrap_or_default();
     let runs = !holder.is_empty() && !holder.starts_with('!');
-    let state = match () {
-        () if task.dead.is_some() => "dead",
-        () if task.running.is_some() => "running",
-        () if task.pending.is_some() => "pending",
-        () if task.delayed.is_some() => "delayed",
-        () => "nowhere",
-    };
+    let state = State::of(task).map_or("nowhere", State::as_str);
     let (history, history_begins_ms) = history(queue, id, task.now_ms).await?;
     let agent = (task.agent_state.clone(), task.agent_host.clone(), task.agent_pid.clone());
     let mut held_by = Vec::new();
@@ -138,14 +135,20 @@ fn clocks(
     let setting =
         |field: &str, default: i64| policy.get(field).and_then(|n| n.parse().ok()).unwrap_or(default);
     let mut clocks = Vec::new();
-    let mut add = |clock, at: Option<i64>, then: &str| {
+    let mut add = |clock, at: Option<i64>, limit_ms: Option<i64>, then: &str| {
         if let Some(at) = at {
-            clocks.push(Clock { clock, left_ms: at - task.now_ms, then: then.to_owned() });
+            clocks.push(Clock { clock, left_ms: at - task.now_ms, limit_ms, then: then.to_owned() });
         }
     };
+    let since = |field: &str, at: Option<i64>| number(field).zip(at).map(|(began, at)| at - began);
     if !runs {
-        add("delay", task.delayed, "it may be taken");
-        add("value", task.expiring, "it becomes a dead letter, reason expired");
+        add("delay", task.delayed, None, "it may be taken");
+        add(
+            "value",
+            task.expiring,
+            since("enqueued_at", task.expiring),
+            "it becomes a dead letter, reason expired",
+        );
         return clocks;
     }
     let given_up = if number("abandonments").unwrap_or(0) >= limits.max_abandonments {
@@ -162,11 +165,12 @@ fn clocks(
     add(
         "silence",
         task.agent_beat_ms.map(|beat| beat + lost),
+        Some(lost),
         &format!("if its agent doesn't beat: {given_up}"),
     );
     let grace = limits.revoke_grace_ms;
     if let Some(at) = number("revoked_at") {
-        add("stop", Some(at + grace), &format!("its agent was told to stop; {given_up}"));
+        add("stop", Some(at + grace), Some(grace), &format!("its agent was told to stop; {given_up}"));
         return clocks;
     }
     let aged = match limits.action {
@@ -174,40 +178,55 @@ fn clocks(
         LimitAction::Reset => given_up,
         LimitAction::Alert => "it is counted as overdue, and goes on",
     };
-    add("age", number("limit"), aged);
-    add("life", number("alive_until"), "if it shows no sign of life: its agent is told to stop");
+    add("age", number("limit"), since("taken_at", number("limit")), aged);
+    let heartbeat = Some(limits.heartbeat_ms).filter(|ms| *ms >= 0);
+    add("life", number("alive_until"), heartbeat, "if it shows no sign of life: its agent is told to stop");
     add(
         "value",
         number("deadline"),
+        since("enqueued_at", number("deadline")),
         "its agent is told to stop; then it becomes a dead letter, reason expired",
     );
     clocks
 }
 
+/// The events that name the task, oldest first, and how long ago the recorded history begins, ms.
 async fn history(queue: &Queue, id: &str, now_ms: i64) -> Result<(Vec<Happened>, Option<i64>), StoreError> {
     let shape = Shape::of("XREVRANGE");
     let events = queue.keys().named("events");
-    let reply = queue.store().command(&["XREVRANGE", &events, "+", "-", "COUNT", EVENTS]).await?;
-    let (mut found, mut begins) = (Vec::new(), None);
-    for entry in shape.list(reply)? {
-        let [_, fields] = shape.array(entry)?;
-        let rows: Vec<[Reply; 2]> = shape.rows(fields)?;
-        let mut texts = Vec::with_capacity(rows.len());
-        for [field, value] in rows {
-            texts.push((shape.text(field)?, shape.text(value)?));
+    let (mut found, mut begins, mut from) = (Vec::new(), None, "+".to_owned());
+    loop {
+        let command = ["XREVRANGE", &events, &from, "-", "COUNT", EVENTS_AT_ONCE];
+        let page = shape.list(queue.store().command(&command).await?)?;
+        if page.is_empty() {
+            break;
         }
-        let at = texts.iter().find(|(field, _)| field == "at").and_then(|(_, at)| at.parse::<i64>().ok());
-        begins = at.or(begins);
-        let about = |(field, value): &(String, String)| {
-            (field == "tasks" || field == "task") && value.split(' ').any(|one| one == id)
-        };
-        if texts.iter().any(about) {
-            let told =
-                texts.iter().filter(|(field, _)| !matches!(field.as_str(), "at" | "tasks" | "task" | "seen"));
-            let what = told.map(|(field, value)| format!("{field} {value}")).collect::<Vec<_>>().join(", ");
-            found.push(Happened { ago_ms: now_ms - at.unwrap_or(now_ms), what });
+        for entry in page {
+            let [entry_id, fields] = shape.array(entry)?;
+            let mut texts = Vec::new();
+            for [field, value] in shape.rows(fields)? {
+                texts.push((shape.text(field)?, shape.text(value)?));
+            }
+            let at = texts.iter().find(|(field, _)| field == "at").and_then(|(_, at)| at.parse::<i64>().ok());
+            begins = at.or(begins);
+            found.extend(
+                happened(&texts, id).map(|what| Happened { ago_ms: now_ms - at.unwrap_or(now_ms), what }),
+            );
+            from = format!("({}", shape.text(entry_id)?);
         }
     }
     found.reverse();
     Ok((found, begins.map(|at| now_ms - at)))
+}
+
+/// What an event tells, if it names the task.
+fn happened(event: &[(String, String)], id: &str) -> Option<String> {
+    let names = |(field, value): &(String, String)| {
+        (field == "tasks" || field == "task") && value.split(' ').any(|one| one == id)
+    };
+    event.iter().any(names).then(|| {
+        let told =
+            event.iter().filter(|(field, _)| !matches!(field.as_str(), "at" | "tasks" | "task" | "seen"));
+        told.map(|(field, value)| format!("{field} {value}")).collect::<Vec<_>>().join(", ")
+    })
 }

@@ -5,6 +5,7 @@ pub mod dead;
 pub mod explain;
 pub mod find;
 pub mod fsck;
+pub mod hands;
 pub mod status;
 pub mod switch;
 pub mod tasks;
@@ -13,6 +14,9 @@ use crate::store::{Shape, Store, StoreError};
 
 /// Tasks that one call of a script is given.
 pub(crate) const BATCH: usize = 50;
+
+/// Records that are asked for before the first answer is awaited: a far Redis would make a long list slow.
+const AHEAD: usize = 50;
 
 /// A whole number that a command answers.
 ///

@@ -13,6 +13,18 @@ use crate::store::{Store, StoreError};
 pub struct Status {
     /// Queue by queue, in order of name.
     pub queues: Vec<QueueStatus>,
+    /// Queues that can't be read until a person mends them. They hide no other.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unreadable: Vec<Unreadable>,
+}
+
+/// A queue that can't be read: of another format, or with a key of the wrong type.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Unreadable {
+    /// Its name.
+    pub queue: String,
+    /// Why, and what to do.
+    pub error: String,
 }
 
 /// How one queue is doing. Times are milliseconds; ages are as of now.
@@ -76,16 +88,25 @@ pub struct Agents {
 /// Reads how these queues are doing; writes nothing.
 ///
 /// # Errors
-/// [`StoreError`].
+/// [`StoreError`], unless it is one queue's own.
 pub async fn read(store: &Store, queues: &[QueueName]) -> Result<Status, StoreError> {
-    let mut status = Status { queues: Vec::with_capacity(queues.len()) };
+    let mut status = Status { queues: Vec::with_capacity(queues.len()), unreadable: Vec::new() };
     for name in queues {
-        status.queues.push(one(&Queue::new(store.clone(), name.clone())).await?);
+        match of(&Queue::new(store.clone(), name.clone())).await {
+            Err(error) if error.is_wrong_type() || error.is_format() => {
+                status.unreadable.push(Unreadable { queue: name.to_string(), error: error.to_string() });
+            }
+            read => status.queues.push(read?),
+        }
     }
     Ok(status)
 }
 
-async fn one(queue: &Queue) -> Result<QueueStatus, StoreError> {
+/// Reads how one queue is doing; writes nothing.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn of(queue: &Queue) -> Result<QueueStatus, StoreError> {
     let store = queue.store();
     let count = queue.run(&Census { sessions: Vec::new() }).await?;
     let control = store.hash(&queue.keys().named("control")).await?;

@@ -58,14 +58,13 @@ pub async fn until_idle(
     queue: &Queue,
     most: Duration,
     told: impl Fn(&QueueStatus),
-) -> Result<Option<QueueStatus>, StoreError> {
+) -> Result<QueueStatus, StoreError> {
     let began = Instant::now();
     loop {
-        let now = status::read(queue.store(), std::slice::from_ref(queue.name())).await?.queues.pop();
-        let Some(now) = now else { return Ok(None) };
+        let now = status::of(queue).await?;
         told(&now);
         if now.running == 0 || began.elapsed() >= most {
-            return Ok(Some(now));
+            return Ok(now);
         }
         tokio::time::sleep(Duration::from_millis(250)).await;
     }

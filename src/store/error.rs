@@ -1,5 +1,7 @@
 //! What can go wrong with a call, told by what the caller may conclude.
 
+use crate::core::id::QueueName;
+
 /// What a caller may conclude from a failed call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Failure {
@@ -66,6 +68,19 @@ impl StoreError {
     #[must_use]
     pub fn is_format(&self) -> bool {
         self.code.as_deref() == Some("BACKSTOP_FORMAT")
+    }
+
+    /// Whether a key holds another type of value than the command is for.
+    #[must_use]
+    pub fn is_wrong_type(&self) -> bool {
+        self.code.as_deref() == Some("WRONGTYPE")
+    }
+
+    /// The same, naming the queue: of several, a person must know which.
+    #[must_use]
+    pub(crate) fn of_queue(mut self, queue: &QueueName) -> Self {
+        self.doing = format!("{} on queue {queue}", self.doing);
+        self
     }
 }
 

@@ -68,6 +68,8 @@ fn encode(task: &TaskPolicy) -> String {
 pub struct PublishedLimits {
     /// What happens when a run has taken too long.
     pub action: LimitAction,
+    /// The longest time between two signs of life of the task itself, ms; -1: not watched.
+    pub heartbeat_ms: i64,
     /// What the agent of a revoked task is given to stop, ms.
     pub revoke_grace_ms: i64,
     /// Abandonments that are forgiven.
@@ -83,6 +85,7 @@ impl PublishedLimits {
         let task = TaskPolicy::default();
         Self {
             action: task.start_to_close.action,
+            heartbeat_ms: task.task_heartbeat_timeout.map_or(-1, millis),
             revoke_grace_ms: millis(task.revoke_grace),
             max_abandonments: i64::from(task.max_abandonments),
             max_failures: i64::from(task.max_failures),
@@ -93,7 +96,8 @@ impl PublishedLimits {
     #[must_use]
     pub fn read(text: &str) -> Option<Self> {
         let numbers: Vec<i64> = text.split(' ').map_while(|number| number.parse().ok()).collect();
-        let &[_, action, _, revoke_grace_ms, _, max_abandonments, max_failures, ..] = numbers.as_slice()
+        let &[_, action, heartbeat_ms, revoke_grace_ms, _, max_abandonments, max_failures, ..] =
+            numbers.as_slice()
         else {
             return None;
         };
@@ -103,7 +107,7 @@ impl PublishedLimits {
             2 => LimitAction::Reset,
             _ => return None,
         };
-        Some(Self { action, revoke_grace_ms, max_abandonments, max_failures })
+        Some(Self { action, heartbeat_ms, revoke_grace_ms, max_abandonments, max_failures })
     }
 }
 
@@ -147,10 +151,16 @@ mod tests {
     fn what_is_published_is_read_back() {
         let mut task = TaskPolicy { max_abandonments: 7, max_failures: 8, ..TaskPolicy::default() };
         task.revoke_grace = Duration::from_secs(9);
+        task.task_heartbeat_timeout = Some(Duration::from_secs(6));
         for action in [LimitAction::Alert, LimitAction::Revoke, LimitAction::Reset] {
             task.start_to_close.action = action;
-            let expected =
-                PublishedLimits { action, revoke_grace_ms: 9000, max_abandonments: 7, max_failures: 8 };
+            let expected = PublishedLimits {
+                action,
+                heartbeat_ms: 6000,
+                revoke_grace_ms: 9000,
+                max_abandonments: 7,
+                max_failures: 8,
+            };
             assert_eq!(PublishedLimits::read(&encode(&task)), Some(expected));
         }
         assert_eq!(PublishedLimits::read("1 2 3"), None);

@@ -41,9 +41,18 @@ fn plain(role: &str) -> &'static [&'static str] {
             "zrange",
             "zscan",
         ],
-        "operator" => {
-            &["eval", "evalsha", "hgetall", "scan", "smembers", "xrevrange", "zcard", "zcount", "zrange"]
-        }
+        "operator" => &[
+            "eval",
+            "evalsha",
+            "hgetall",
+            "scan",
+            "smembers",
+            "xrevrange",
+            "zcard",
+            "zcount",
+            "zrange",
+            "zscan",
+        ],
         "reader" => &["eval", "evalsha", "hgetall", "smembers", "xrevrange", "zcard", "zcount", "zrange"],
         other => panic!("no role {other}"),
     }

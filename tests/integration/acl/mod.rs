@@ -23,15 +23,19 @@ fn line(role: &str) -> String {
     lines[0].to_owned()
 }
 
-/// Connects as a role, whose user is made of its file.
-async fn enter(server: &Server, role: &str) -> Store {
+/// Makes a role's user of its file; the address with its name and password.
+pub(crate) async fn admit(server: &Server, role: &str) -> String {
     let line = line(role);
     let mut words = line.split(' ');
     assert_eq!(words.next(), Some("user"));
     let command: Vec<_> = ["ACL", "SETUSER"].into_iter().chain(words).chain([">secret"]).collect();
     server.store().command(&command).await.unwrap();
-    let url = format!("{}?user=backstop-{role}&pass=secret", server.url());
-    Store::connect(&url, &Options::default()).unwrap()
+    format!("{}?user=backstop-{role}&pass=secret", server.url())
+}
+
+/// Connects as a role.
+async fn enter(server: &Server, role: &str) -> Store {
+    Store::connect(&admit(server, role).await, &Options::default()).unwrap()
 }
 
 fn queue(store: &Store) -> Queue {

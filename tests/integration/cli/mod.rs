@@ -1,8 +1,13 @@
 //! The command line as a user has it: what it does, what it says, how it ends.
 
+mod drain;
+mod enqueue;
+mod fsck;
 mod help;
 mod people;
 mod refusals;
+mod rights;
+mod selections;
 
 use std::process::{Command, Output, Stdio};
 

@@ -9,7 +9,7 @@ use backstop::native::scripts::take::{Take, TakeAnswer, Taken};
 use super::{feed, json, run};
 use crate::support::{Server, number};
 
-async fn agent(server: &Server, most: u32) -> (Session, Vec<Taken>) {
+pub(super) async fn agent(server: &Server, most: u32) -> (Session, Vec<Taken>) {
     let queue = server.queue("q");
     let register = Register {
         wanted: Wanted::Identity(Identity::new("a").unwrap()),
@@ -27,7 +27,7 @@ async fn agent(server: &Server, most: u32) -> (Session, Vec<Taken>) {
     }
 }
 
-async fn dead_letters(server: &Server, n: u32) {
+pub(super) async fn dead_letters(server: &Server, n: u32) {
     let lines: String = (0..n).map(|i| format!("{{\"id\":\"d{i}\",\"payload\":\"\"}}\n")).collect();
     feed(server, &["enqueue", "--queue", "q", "--jsonl"], lines.as_bytes());
     for task in agent(server, n).await.1 {
@@ -66,9 +66,9 @@ async fn explain_tells_where_a_task_is_what_will_happen_and_what_was_said() {
     let (session, _) = agent(&server, 1).await;
     let (code, out, _) = run(&server, &["explain", "t"]);
     assert_eq!(code, 0);
-    for part in
-        [session.as_str(), "silence  in 29s", "age      in 59m", "value    in 59m", "0 of 3 abandonments"]
-    {
+    let ages =
+        ["silence  in 29s of 30s: ", "age      in 59m 59s of 1h: ", "of 1h: its agent is told to stop; then"];
+    for part in ages.into_iter().chain([session.as_str(), "0 of 3 abandonments"]) {
         assert!(out.contains(part), "{part:?} is missing in:\n{out}");
     }
     let (_, out, _) = run(&server, &["dead", "show", "d0"]);
@@ -81,6 +81,52 @@ async fn explain_tells_where_a_task_is_what_will_happen_and_what_was_said() {
     run(&server, &["dead", "discard", "d0"]);
     let (code, _, err) = run(&server, &["explain", "d0"]);
     assert!(code == 1 && err.contains("is over: discarded:"), "{err}");
+}
+
+#[tokio::test]
+async fn a_history_is_told_from_its_beginning_however_much_happened_since() {
+    let server = Server::start().await;
+    run(&server, &["enqueue", "--queue", "q", "--id", "t", "x"]);
+    agent(&server, 1).await;
+    run(&server, &["extend", "t", "1h"]);
+    let events = server.queue("q").keys().named("events");
+    let fill = "for i = 1, 1200 do redis.call('XADD', KEYS[1], '*', 'at', 1000, 'what', 'other', 'tasks', 't1 tt') end";
+    server.store().command(&["EVAL", fill, "1", &events]).await.unwrap();
+    run(&server, &["reset", "t"]);
+    let told = json(&server, &["explain", "t", "--json"]);
+    let history: Vec<&str> =
+        told["history"].as_array().unwrap().iter().map(|event| event["what"].as_str().unwrap()).collect();
+    assert_eq!(history.len(), 2, "{told}");
+    assert!(
+        history[0].starts_with("what extended, by ") && history[1].starts_with("what reset, by "),
+        "{told}"
+    );
+    // The oldest entry is that of the registration, older than all but those that were made up.
+    assert!(told["history_begins_ms"].as_i64() < Some(60_000), "{told}");
+}
+
+#[tokio::test]
+async fn agents_are_shown_with_what_their_predecessors_hold_still() {
+    let server = Server::start().await;
+    feed(&server, &["enqueue", "--queue", "q", "-"], b"1\n2\n3\n");
+    let (first, _) = agent(&server, 2).await;
+    let (second, _) = agent(&server, 1).await;
+    let agents = json(&server, &["agents", "list", "q", "--json"]);
+    let of = |session: &Session| {
+        let all = agents["agents"].as_array().unwrap();
+        all.iter().find(|agent| agent["session"] == session.as_str()).unwrap().clone()
+    };
+    let (old, new) = (of(&first), of(&second));
+    assert_eq!(
+        (&old["state"], &old["running"], &old["incarnation"]),
+        (&"superseded".into(), &2.into(), &1.into())
+    );
+    assert_eq!(
+        (&new["state"], &new["running"], &new["incarnation"]),
+        (&"active".into(), &1.into(), &2.into())
+    );
+    assert_eq!((&old["identity"], &new["identity"]), (&"a".into(), &"a".into()));
+    assert_eq!((&old["held"], &new["held"]), (&serde_json::json!([]), &serde_json::json!([first.as_str()])));
 }
 
 #[tokio::test]
@@ -137,7 +183,7 @@ async fn a_queue_is_paused_drained_and_resumed_and_says_so() {
     agent(&server, 1).await;
     run(&server, &["pause", "q"]);
     assert!(run(&server, &["status"]).1.contains("q: paused: nothing is taken"));
-    let (code, out, _) = run(&server, &["drain", "q", "--json"]);
+    let (code, out, _) = run(&server, &["drain", "q", "--wait", "0s", "--json"]);
     let account: serde_json::Value = serde_json::from_str(&out).unwrap();
     assert_eq!((code, &account["running"], &account["completed"]), (3, &1.into(), &0.into()));
     run(&server, &["resume", "q"]);
@@ -163,30 +209,6 @@ async fn a_guard_is_answered_by_hand_for_a_while_and_it_is_written_down() {
     let written: String = events.split(|c: char| !c.is_ascii_digit() && c != ',' && c != ' ').collect();
     let bytes: Vec<u8> = written.split([',', ' ']).filter_map(|n| n.trim().parse().ok()).collect();
     assert!(String::from_utf8_lossy(&bytes).contains("rack 4"), "who asked, and why, stands in the events");
-}
-
-#[tokio::test]
-async fn fsck_finds_what_was_deleted_or_put_astray_and_mends_it() {
-    let server = Server::start().await;
-    let lines: String = (0..6).map(|i| format!("{{\"id\":\"t{i}\",\"payload\":\"\"}}\n")).collect();
-    feed(&server, &["enqueue", "--queue", "q", "--jsonl"], lines.as_bytes());
-    agent(&server, 1).await;
-    assert_eq!(run(&server, &["fsck", "q"]).0, 0);
-    let keys = server.queue("q").keys().clone();
-    let store = server.store();
-    store.command(&["DEL", &keys.task("t1")]).await.unwrap();
-    store.command(&["ZREM", &keys.named("pending"), "t2"]).await.unwrap();
-    store.command(&["ZADD", &keys.named("dead"), "1", "t0"]).await.unwrap();
-    let (code, out, _) = run(&server, &["fsck", "q", "--json"]);
-    let found: serde_json::Value = serde_json::from_str(&out).unwrap();
-    assert_eq!(code, 3);
-    assert_eq!(found["unsound"]["homeless"], 1);
-    assert!(
-        found["unsound"]["no_record"].as_u64() >= Some(1) && found["unsound"]["stray"].as_u64() >= Some(1)
-    );
-    assert_eq!(run(&server, &["fsck", "q", "--repair"]).0, 0);
-    assert_eq!(run(&server, &["fsck", "q"]).0, 0, "all is sound again");
-    assert_eq!(number(&store, &["ZCARD", &keys.named("pending")]).await, 4);
 }
 
 #[tokio::test]

@@ -127,6 +127,36 @@ async fn a_replica_is_refused_and_another_format_too() {
 }
 
 #[tokio::test]
+async fn a_queue_that_cannot_be_read_hides_no_other() {
+    let server = Server::start().await;
+    for queue in ["future", "q", "spoilt"] {
+        run(&server, &["enqueue", "--queue", queue, "x"]);
+    }
+    let keys = |queue: &str| server.queue(queue).keys().clone();
+    server.store().command(&["HSET", &keys("future").named("control"), "format", "99"]).await.unwrap();
+    server.store().command(&["DEL", &keys("spoilt").named("dead")]).await.unwrap();
+    server.store().command(&["SET", &keys("spoilt").named("dead"), "text"]).await.unwrap();
+    let (code, out, err) = run(&server, &["status"]);
+    assert_eq!(
+        (code, out.lines().filter(|line| line.trim_start().starts_with("q ")).count()),
+        (1, 1),
+        "{out}"
+    );
+    assert!(err.contains("queue future: ") && err.contains("another version wrote this queue"), "{err}");
+    assert!(err.contains("queue spoilt: ") && err.contains("holds another type of value"), "{err}");
+    let (code, out, _) = run(&server, &["status", "--json"]);
+    let told: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(
+        (code, &told["queues"][0]["queue"], &told["unreadable"][1]["queue"]),
+        (1, &"q".into(), &"spoilt".into())
+    );
+    for args in [&["guard", "list"][..], &["drain", "spoilt", "--wait", "0s"]] {
+        assert_eq!(run(&server, args).0, 1, "{args:?}");
+    }
+    assert!(json(&server, &["status", "q", "--json"]).get("unreadable").is_none(), "the contract as it was");
+}
+
+#[tokio::test]
 async fn a_reader_that_goes_away_ends_a_command_quietly() {
     let server = Server::start().await;
     let lines: String = (0..2000).map(|i| format!("{i}\n")).collect();
@@ -140,6 +170,38 @@ async fn a_reader_that_goes_away_ends_a_command_quietly() {
     let output = child.wait_with_output().unwrap();
     assert!(!String::from_utf8_lossy(&output.stderr).contains("panicked"), "{output:?}");
     assert_eq!(output.status.code(), Some(0), "{output:?}");
+}
+
+#[tokio::test]
+async fn hostile_text_is_shown_and_does_nothing_wherever_it_comes_from() {
+    let server = Server::start().await;
+    run(&server, &["enqueue", "--queue", "q", "--id", "t", "x"]);
+    // What was typed, or passed on by a script.
+    let err = refused(&server, &["explain", "\u{202e}t\u{1b}[2J"], 2);
+    assert!(err.contains("invalid value '\\u{202e}t") && !err.contains(['\u{202e}', '\u{1b}']), "{err}");
+    // What something else wrote into an index.
+    let pending = server.queue("q").keys().named("pending");
+    server.store().command(&["ZADD", &pending, "1", "x\u{1b}[31m\u{202e}y\nz"]).await.unwrap();
+    let (code, out, _) = run(&server, &["tasks", "q", "--state", "pending"]);
+    assert!(code == 0 && out.contains("x\\u{1b}[31m\\u{202e}y\\nz"), "{out}");
+    assert_eq!(out.lines().count(), 3, "one line for each task: {out}");
+}
+
+#[tokio::test]
+async fn a_queue_that_nobody_has_used_is_remarked_on_because_it_may_be_misspelt() {
+    let server = Server::start().await;
+    run(&server, &["enqueue", "--queue", "billing", "x"]);
+    for args in
+        [&["pause", "biling"][..], &["tasks", "biling"], &["agents", "list", "biling"], &["fsck", "biling"]]
+    {
+        let (code, _, err) = run(&server, args);
+        assert_eq!(
+            (code, err.as_str()),
+            (0, "backstop: nobody has used a queue biling so far; known are: billing\n"),
+            "{args:?}"
+        );
+    }
+    assert_eq!(run(&server, &["pause", "billing"]).2, "");
 }
 
 #[tokio::test]
