@@ -13,5 +13,6 @@
 mod agent; // the agent library: runs each task once, comes back, stops when told to
 mod house_rules; // who may use what, how large a file may be
 mod program;
+mod protocol; // the scripts against any order of commands, races, late copies, wrong keys
 mod support; // a private Redis, conditions to wait for
 mod sweeping; // a pass over a real queue: what it moves, what it leaves, what it says // any program as an agent: exit codes, stopping, what is left behind
