@@ -12,11 +12,11 @@ help: ## Show what there is to make
 demo: ## Build, find or install a Redis, kill agents, and see their tasks come back
 	@export BACKSTOP_REDIS_SERVER="$$(tools/ensure-redis)"; \
 	cargo build --release --quiet; \
-	exec target/release/backstop demo
+	exec "$${CARGO_TARGET_DIR:-target}/release/backstop" demo
 
 test: ## Install what the tests need, and run all of them on a real Redis and a real Valkey
 	@if [ "$(ROOT)" = 0 ] && command -v apt-get >/dev/null; then \
-		tools/ensure-debian redis-server prometheus; \
+		tools/ensure-debian redis-server prometheus systemd; \
 	else \
 		tools/without-debian; \
 		export BACKSTOP_TEST_WITHOUT_DEBIAN=1; \

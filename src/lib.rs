@@ -10,6 +10,8 @@ pub mod core;
 #[cfg(feature = "daemon")]
 pub mod daemon;
 #[cfg(feature = "daemon")]
+pub mod demo;
+#[cfg(feature = "daemon")]
 pub mod http;
 pub mod native;
 #[cfg(feature = "daemon")]

@@ -25,16 +25,32 @@ pub struct Account {
     pub fenced: u64,
 }
 
+/// Hears each answer about a task's outcome: id, token, the word that Redis answered. A repeat is heard again.
+pub type OnAnswer = Arc<dyn Fn(&str, &str, &str) + Send + Sync>;
+
 /// An account that several parts of an agent write.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Shared(Arc<Mutex<Account>>);
+#[derive(Clone, Default)]
+pub(super) struct Shared {
+    account: Arc<Mutex<Account>>,
+    on_answer: Option<OnAnswer>,
+}
 
 impl Shared {
+    pub(super) fn new(on_answer: Option<OnAnswer>) -> Self {
+        Self { account: Arc::default(), on_answer }
+    }
+
+    pub(super) fn answered(&self, id: &str, token: &str, word: &str) {
+        if let Some(hear) = &self.on_answer {
+            hear(id, token, word);
+        }
+    }
+
     pub(super) fn note(&self, change: impl FnOnce(&mut Account)) {
-        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        change(&mut self.account.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
     pub(super) fn get(&self) -> Account {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.account.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

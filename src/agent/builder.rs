@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use super::account::OnAnswer;
 use super::{Agent, AgentError};
 use crate::core::id::{Identity, QueueName};
 use crate::native::scripts::register::Wanted;
@@ -36,7 +37,6 @@ pub(super) struct Settings {
 }
 
 /// Sets an agent up. A queue and an identity (or a pool) must be given; all else has a default.
-#[derive(Debug)]
 #[must_use = "a builder does nothing until it is built"]
 pub struct Builder {
     store: Store,
@@ -49,6 +49,7 @@ pub struct Builder {
     predecessors: Predecessors,
     options: Options,
     stop: CancellationToken,
+    on_answer: Option<OnAnswer>,
 }
 
 impl Builder {
@@ -64,6 +65,7 @@ impl Builder {
             predecessors: Predecessors::default(),
             options: Options::default(),
             stop: CancellationToken::new(),
+            on_answer: None,
         }
     }
 
@@ -127,6 +129,12 @@ impl Builder {
         self
     }
 
+    /// Hears each answer about a task's outcome, for whoever keeps books of their own.
+    pub fn on_answer(mut self, hear: OnAnswer) -> Self {
+        self.on_answer = Some(hear);
+        self
+    }
+
     /// Builds the agent; nothing is sent yet.
     ///
     /// # Errors
@@ -152,6 +160,6 @@ impl Builder {
             predecessors: self.predecessors,
             options: self.options,
         };
-        Ok(Agent { store: self.store, settings, stop: self.stop })
+        Ok(Agent { store: self.store, settings, stop: self.stop, on_answer: self.on_answer })
     }
 }

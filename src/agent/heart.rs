@@ -113,6 +113,10 @@ async fn beat_on(life: Life, publish: &watch::Sender<Pulse>, stop: CancellationT
         let beat = Beat { session: life.session.clone(), number, pairs };
         let answer = tokio::select! {
             answer = queue.run(&beat) => answer,
+            () = out_of_touch(&life, answered, publish) => {
+                life.running.unsent(beat.pairs);
+                continue;
+            }
             () = stop.cancelled() => return,
         };
         let wait = match answer {
@@ -128,19 +132,26 @@ async fn beat_on(life: Life, publish: &watch::Sender<Pulse>, stop: CancellationT
                 life.running.unsent(beat.pairs);
                 let silent = answered.elapsed();
                 tracing::warn!(%error, silent_s = silent.as_secs(), session = %life.session, "heartbeat unanswered");
-                if life.stop_after.is_some_and(|limit| silent >= limit) && !publish.borrow().out_of_touch {
-                    tracing::error!(session = %life.session, "out of touch with Redis: stopping all work");
-                    life.running.stop_all(StopReason::OutOfTouch);
-                    publish.send_modify(|pulse| pulse.out_of_touch = true);
-                }
                 (next / 5).min(Duration::from_secs(1))
             }
         };
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
+            () = out_of_touch(&life, answered, publish) => {}
             () = stop.cancelled() => return,
         }
     }
+}
+
+/// Waits until no beat was answered for so long that the sweeper may soon give the work to others, and stops it.
+async fn out_of_touch(life: &Life, answered: Instant, publish: &watch::Sender<Pulse>) {
+    let Some(limit) = life.stop_after.filter(|_| !publish.borrow().out_of_touch) else {
+        return std::future::pending().await;
+    };
+    tokio::time::sleep(limit.saturating_sub(answered.elapsed())).await;
+    tracing::error!(session = %life.session, "out of touch with Redis: stopping all work");
+    life.running.stop_all(StopReason::OutOfTouch);
+    publish.send_modify(|pulse| pulse.out_of_touch = true);
 }
 
 /// Acts on an answer; whether the session is over.
@@ -164,7 +175,8 @@ async fn take_in(
     }
     for pairs in give_back.chunks(50) {
         tracing::warn!(session = %life.session, tasks = pairs.len(), "giving back tasks whose answer was lost");
-        let release = Release { session: life.session.clone(), delay: Duration::ZERO, pairs: pairs.to_vec() };
+        let release =
+            Release { session: life.session.clone(), delay: Some(Duration::ZERO), pairs: pairs.to_vec() };
         if let Err(error) = queue.run(&release).await {
             // The next beats show them again.
             tracing::warn!(%error, "could not give them back yet");

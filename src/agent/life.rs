@@ -34,8 +34,6 @@ const MOST_HELD: usize = 256;
 const POLL: Duration = Duration::from_secs(1);
 /// How long outcomes are still told once an agent is to end, and how long it tries to leave.
 const LAST_WORDS: Duration = Duration::from_secs(10);
-/// The wait after a handler gave its task back without saying for how long.
-const GIVE_BACK: Duration = Duration::from_secs(5);
 
 /// How a life ends that ends in order.
 pub(super) enum End {
@@ -283,10 +281,10 @@ impl Life {
         let outcome = match (ended, why) {
             (Some(Ok(())), _) => Outcome::Done,
             // It ended because it was told to: that is no failure.
-            (_, Some(_)) | (None, None) => Outcome::GaveBack(Duration::ZERO),
+            (_, Some(_)) | (None, None) => Outcome::GaveBack(Some(Duration::ZERO)),
             (Some(Err(Failure::Retry(error))), None) => Outcome::Failed { error, is_final: false },
             (Some(Err(Failure::Fatal(error))), None) => Outcome::Failed { error, is_final: true },
-            (Some(Err(Failure::GiveBack(delay))), None) => Outcome::GaveBack(delay.unwrap_or(GIVE_BACK)),
+            (Some(Err(Failure::GiveBack(delay))), None) => Outcome::GaveBack(delay),
         };
         if self.reports.send(Report { id, token, outcome }).await.is_err() {
             tracing::error!("the reporter is gone: an outcome can't be told");
@@ -332,7 +330,7 @@ async fn leave(queue: &Queue, session: &Session) {
             Ok(LeaveAnswer::Left) => return,
             // A take whose answer was lost may have left these.
             Ok(LeaveAnswer::Holds(pairs)) => {
-                let delay = Duration::ZERO;
+                let delay = Some(Duration::ZERO);
                 let pairs = pairs.into_iter().take(50).collect();
                 let release = Release { session: session.clone(), delay, pairs };
                 if let Err(error) = queue.run(&release).await {

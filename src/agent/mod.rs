@@ -41,7 +41,7 @@ use std::future::Future;
 
 use tokio_util::sync::CancellationToken;
 
-pub use account::Account;
+pub use account::{Account, OnAnswer};
 pub use builder::{Builder, Predecessors};
 pub use client::{Client, EnqueueError, fresh_id, new_task};
 pub use task::{CheckpointTooLarge, Failure, MAX_CHECKPOINT, StopReason, Task};
@@ -78,11 +78,11 @@ pub enum AgentError {
 
 /// A process that runs tasks of one queue under an identity. Several queues are several agents; losing one stops that
 /// queue's work only.
-#[derive(Debug)]
 pub struct Agent {
     store: Store,
     settings: builder::Settings,
     stop: CancellationToken,
+    on_answer: Option<OnAnswer>,
 }
 
 impl Agent {
@@ -101,7 +101,7 @@ impl Agent {
         H: Fn(Task) -> F,
         F: Future<Output = Result<(), Failure>> + Send + 'static,
     {
-        let account = account::Shared::default();
+        let account = account::Shared::new(self.on_answer);
         let mut lost = None;
         loop {
             let life = life::Life::begin(&self.store, &self.settings, lost, &self.stop, &account).await?;

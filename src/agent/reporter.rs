@@ -19,7 +19,7 @@ use crate::store::Failure;
 pub(super) enum Outcome {
     Done,
     Failed { error: String, is_final: bool },
-    GaveBack(Duration),
+    GaveBack(Option<Duration>),
 }
 
 /// A task and its outcome.
@@ -66,6 +66,7 @@ impl Reporter {
         let Some(answers) = self.until_answered(&Complete { pairs: pairs.clone() }).await else { return };
         for ((id, token), answer) in pairs.iter().zip(answers) {
             self.running.end(id, token);
+            self.account.answered(id, token, answer.as_str());
             self.account.note(|account| match answer {
                 Completed::Completed | Completed::Already => account.completed += 1,
                 Completed::Withdrawn => account.withdrawn += 1,
@@ -97,7 +98,7 @@ impl Reporter {
     }
 
     /// Gives tasks back. Repeats are answered `late`, so what counts is that they are no longer ours.
-    pub(super) async fn give_back(&self, pairs: Pairs, delay: Duration) {
+    pub(super) async fn give_back(&self, pairs: Pairs, delay: Option<Duration>) {
         for pairs in pairs.chunks(50) {
             let release = Release { session: self.session.clone(), delay, pairs: pairs.to_vec() };
             let Some(answers) = self.until_answered(&release).await else { return };

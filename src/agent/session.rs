@@ -76,7 +76,7 @@ impl Begun {
                 adopted.extend(self.adopt(queue, pairs, running, stop).await?);
             }
             for pairs in others.chunks(50) {
-                let delay = Duration::ZERO;
+                let delay = Some(Duration::ZERO);
                 let release = Release { session: self.session.clone(), delay, pairs: pairs.to_vec() };
                 until_answered(queue, &release, stop).await?;
             }

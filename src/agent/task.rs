@@ -35,7 +35,7 @@ pub enum Failure {
     Retry(String),
     /// It failed, and trying again would be in vain: a dead letter.
     Fatal(String),
-    /// It gives the task back unfinished; nothing is charged. It waits this long, or 5 s.
+    /// It gives the task back unfinished; nothing is charged. It waits this long, or `release_delay` of its type.
     GiveBack(Option<Duration>),
 }
 

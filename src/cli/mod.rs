@@ -1,10 +1,19 @@
 //! The command line: one file a command.
 
+mod config;
+mod dead;
+mod demo;
 mod enqueue;
+mod explain;
+mod fsck;
+mod hands;
 pub mod out;
+mod queue;
 mod run;
+mod shell;
 mod status;
 mod sweep;
+mod tasks;
 mod work;
 
 use std::error::Error;
@@ -15,9 +24,11 @@ use std::path::PathBuf;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::config::{ConfigError, Overrides};
-use crate::core::id::QueueName;
+use crate::core::id::{QueueName, TaskId};
 use crate::daemon::Origin;
-use crate::native::known_queues;
+use crate::native::scripts::inspect::Inspected;
+use crate::native::{Queue, known_queues};
+use crate::ops::find;
 use crate::store::{Options, Store, StoreError};
 
 /// Exit code: done.
@@ -58,11 +69,30 @@ pub struct Global {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Demo(demo::DemoArgs),
+    Dev(demo::DevArgs),
     Run(run::Args),
     Sweep(sweep::Args),
     Enqueue(enqueue::Args),
     Work(work::Args),
     Status(status::Args),
+    Tasks(tasks::TasksArgs),
+    Agents(tasks::AgentsArgs),
+    Explain(explain::Args),
+    Dead(dead::Args),
+    Reset(hands::ResetArgs),
+    Cancel(hands::CancelArgs),
+    Extend(hands::ExtendArgs),
+    Pause(queue::PauseArgs),
+    Resume(queue::ResumeArgs),
+    Drain(queue::DrainArgs),
+    Guard(queue::GuardArgs),
+    Config(config::Args),
+    Fsck(fsck::Args),
+    Completions(shell::CompletionsArgs),
+    Man(shell::ManArgs),
+    #[command(name = "__demo-task", hide = true)]
+    DemoTask(demo::TaskArgs),
 }
 
 /// Why a command did not do what it was asked for.
@@ -119,6 +149,13 @@ impl Global {
         Ok(Store::connect(settings.redis_url.expose(), &Options::default())?)
     }
 
+    /// The task of this name, in its queue; looked for in all of them where none is named.
+    async fn find(&self, queue: Option<QueueName>, id: &TaskId) -> Result<(Queue, Box<Inspected>), CliError> {
+        let store = self.store()?;
+        let queues = self.queues(&store, queue.as_slice()).await?;
+        find::find(&store, &queues, id).await.map_err(CliError::failed)
+    }
+
     /// The queues that are meant: those named, or all that are known.
     async fn queues(&self, store: &Store, named: &[QueueName]) -> Result<Vec<QueueName>, CliError> {
         if !named.is_empty() {
@@ -158,11 +195,29 @@ pub fn main(args: Vec<OsString>) -> u8 {
 async fn dispatch(cli: Cli) -> Result<u8, CliError> {
     let Cli { global, command } = cli;
     match command {
+        Command::Demo(args) => demo::demo(args, &global).await,
+        Command::Dev(args) => demo::dev(args).await,
+        Command::DemoTask(args) => demo::task(&args),
         Command::Run(args) => run::run(args, &global).await,
         Command::Sweep(args) => sweep::run(args, &global).await,
         Command::Enqueue(args) => enqueue::run(args, &global).await,
         Command::Work(args) => work::run(args, &global).await,
         Command::Status(args) => status::run(args, &global).await,
+        Command::Tasks(args) => tasks::tasks(args, &global).await,
+        Command::Agents(args) => tasks::agents(args, &global).await,
+        Command::Explain(args) => explain::run(args, &global).await,
+        Command::Dead(args) => dead::run(args, &global).await,
+        Command::Reset(args) => hands::reset(args, &global).await,
+        Command::Cancel(args) => hands::cancel(args, &global).await,
+        Command::Extend(args) => hands::extend(args, &global).await,
+        Command::Pause(args) => queue::pause(args, &global).await,
+        Command::Resume(args) => queue::resume(args, &global).await,
+        Command::Drain(args) => queue::drain(args, &global).await,
+        Command::Guard(args) => queue::guards(args, &global).await,
+        Command::Config(args) => config::run(args, &global).await,
+        Command::Fsck(args) => fsck::run(args, &global).await,
+        Command::Completions(args) => shell::completions(&args),
+        Command::Man(args) => shell::man(&args),
     }
 }
 

@@ -19,7 +19,7 @@ pub fn line(text: &str) -> Result<(), CliError> {
 /// Writes a value as JSON: then nothing else stands on standard output.
 ///
 /// # Errors
-/// As [`line`].
+/// As [`line()`].
 pub fn json(value: &impl Serialize) -> Result<(), CliError> {
     let text = serde_json::to_string(value).map_err(CliError::failed)?;
     line(&text)
@@ -28,7 +28,7 @@ pub fn json(value: &impl Serialize) -> Result<(), CliError> {
 /// Writes rows under a head, as wide as the terminal allows.
 ///
 /// # Errors
-/// As [`line`].
+/// As [`line()`].
 pub fn table(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> Result<(), CliError> {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);

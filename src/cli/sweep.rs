@@ -13,10 +13,9 @@ use crate::core::policy::{Mode, QueuePolicy};
 use crate::core::words::{Action, Cause};
 use crate::daemon::sweep_settings;
 use crate::native::Queue;
-use crate::ops;
 use crate::store::{Options, Store};
 use crate::sweep::report::{PassReport, QueueReport};
-use crate::sweep::{SweepSettings, Sweeper, server_time};
+use crate::sweep::{SweepSettings, Sweeper};
 
 /// A pass by hand trusts its own eyes only if a sweeper looked this recently: it can't tell a dead agent from a Redis
 /// that was away a moment ago.
@@ -83,10 +82,10 @@ pub(super) async fn run(args: Args, global: &Global) -> Result<u8, CliError> {
 
 async fn swept_lately(store: &Store, name: &QueueName) -> Result<bool, CliError> {
     let queue = Queue::new(store.clone(), name.clone());
-    let control = ops::hash(store, &queue.keys().named("control")).await?;
+    let control = store.hash(&queue.keys().named("control")).await?;
     let last = control.get("last_pass").and_then(|at| at.parse::<i64>().ok());
     let by_hand = control.get("last_by").is_some_and(|by| by == "by hand");
-    let now = server_time(store).await?;
+    let now = store.server_time().await?;
     Ok(!by_hand && last.is_some_and(|at| now - at < RECENT_MS))
 }
 

@@ -1,6 +1,7 @@
 //! `work`: any program as an agent.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use super::run::{start_log, stop_on_signals};
 use super::{CliError, DONE, FAILED, Global, duration, out, own_binary};
 use crate::agent::{Agent, AgentError, Builder, Failure, Predecessors, Task};
 use crate::core::id::{Identity, QueueName};
+use crate::demo::keeper;
 use crate::store::{Options, Store};
 use crate::work::{Outcome, Program};
 
@@ -46,6 +48,9 @@ pub(super) struct Args {
     /// Go on with what the last process of this name was running, instead of giving it back
     #[arg(long)]
     resume: bool,
+    /// Append each answer about a completion to this file, for whoever keeps books of their own
+    #[arg(long, value_name = "FILE", hide = true)]
+    answers: Option<PathBuf>,
     /// The command and its arguments
     #[arg(last = true, required = true, value_name = "COMMAND")]
     command: Vec<OsString>,
@@ -102,6 +107,9 @@ fn builder(args: &Args, store: Store) -> Builder {
         // The command has been killed by then; this is for what lies between.
         .stop_grace(args.kill_after + Duration::from_secs(5))
         .predecessors(if args.resume { Predecessors::Resume } else { Predecessors::GiveUp });
+    if let Some(book) = &args.answers {
+        builder = builder.on_answer(keeper(book));
+    }
     if let Some(count) = args.count {
         builder = builder.count(count);
     }

@@ -190,6 +190,7 @@ fn session(own: &SessionFile, above: &SessionFile, problems: &mut Problems<'_>) 
     };
     refuse_early_suspicion(own, &policy, problems);
     refuse_late_stop(own, &policy, problems);
+    refuse_long_adoption(own, &policy, problems);
     policy
 }
 
@@ -235,6 +236,22 @@ fn refuse_late_stop(own: &SessionFile, policy: &SessionPolicy, problems: &mut Pr
     }
 }
 
+/// What a superseded session's tasks wait is measured from its last heartbeat, which can't lie in the future.
+fn refuse_long_adoption(own: &SessionFile, policy: &SessionPolicy, problems: &mut Problems<'_>) {
+    let most = policy.lost_timeout();
+    if policy.adopt_within <= most {
+        return;
+    }
+    if let Some(place) = place(&own.adopt_within).or(place(&own.lost_after)).or(place(&own.heartbeat_timeout))
+    {
+        let (typed, most) = (format_duration(policy.adopt_within), format_duration(most));
+        problems.at(
+            place,
+            format!("adopt_within ({typed}) must be at most heartbeat_timeout + lost_after ({most})"),
+        );
+    }
+}
+
 fn task(own: &TaskFile, inherited: &TaskPolicy, problems: &mut Problems<'_>) -> TaskPolicy {
     let backoff = Backoff {
         first: wait(&own.backoff_first, inherited.backoff.first),
@@ -255,7 +272,6 @@ fn task(own: &TaskFile, inherited: &TaskPolicy, problems: &mut Problems<'_>) -> 
         task_heartbeat_timeout: limit(&own.task_heartbeat_timeout, inherited.task_heartbeat_timeout),
         revoke_grace: wait(&own.revoke_grace, inherited.revoke_grace),
         schedule_to_close: limit(&own.schedule_to_close, inherited.schedule_to_close),
-        schedule_to_start: limit(&own.schedule_to_start, inherited.schedule_to_start),
         max_abandonments: or(&own.max_abandonments, |number| *number, inherited.max_abandonments),
         max_failures: or(&own.max_failures, |number| *number, inherited.max_failures),
         backoff,

@@ -134,10 +134,9 @@ fn a_cron_expression_of_five_fields_means_the_full_minute() {
 
 #[test]
 fn the_bounds_that_the_messages_name_are_accepted() {
-    let task = "[defaults.task]\nschedule_to_close = \"10years\"\nschedule_to_start = \"1ms\"\nrevoke_grace = \"0s\"";
+    let task = "[defaults.task]\nschedule_to_close = \"10years\"\nrevoke_grace = \"0s\"";
     let task = parse(task).unwrap().policies.default.task;
     assert_eq!(task.schedule_to_close, Some(Duration::from_secs(315_576_000)));
-    assert_eq!(task.schedule_to_start, Some(Duration::from_millis(1)));
     assert_eq!(task.revoke_grace, Duration::ZERO);
 
     let error = parse("[defaults.task]\nschedule_to_close = \"10years 1ns\"").unwrap_err().to_string();

@@ -22,6 +22,17 @@ impl Default for MassLossLimits {
     }
 }
 
+/// The sessions of a queue, by what their silence makes them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fleet {
+    /// All of them.
+    pub sessions: u64,
+    /// Those that are suspect.
+    pub suspect: u64,
+    /// Those that are lost.
+    pub lost: u64,
+}
+
 /// How many lost sessions may be moved in this pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Moves {
@@ -49,20 +60,16 @@ impl MassLoss {
     }
 
     /// How many may move now. `now` is our monotonic clock; `since_paced` is how long ago any replica last moved a
-    /// session under this guard.
-    pub fn assess(
-        &mut self,
-        now: Duration,
-        sessions: u64,
-        lost: u64,
-        since_paced: Option<Duration>,
-    ) -> Moves {
+    /// session under this guard. Suspects count as missing: a fleet that is cut off as one becomes lost one by one, each
+    /// in its own rhythm, and the first must not move while the others are on their way.
+    pub fn assess(&mut self, now: Duration, fleet: Fleet, since_paced: Option<Duration>) -> Moves {
+        let Fleet { sessions, suspect, lost } = fleet;
         self.gone.retain(|(at, _)| now.saturating_sub(*at) < self.limits.window);
         let gone: u64 = self.gone.iter().map(|(_, n)| n).sum();
-        let (total, missing) = (sessions + gone, lost + gone);
+        let (total, missing) = (sessions + gone, lost + suspect + gone);
         if lost == 0 || total < self.limits.min_sessions || share(missing, total) < self.limits.share {
             Moves::All
-        } else if lost >= sessions {
+        } else if lost + suspect >= sessions {
             Moves::None
         } else {
             Moves::Paced(usize::from(since_paced.is_none_or(|ago| ago >= self.limits.pace)))
@@ -86,24 +93,28 @@ fn share(part: u64, whole: u64) -> f64 {
 #[derive(Debug, Clone, Default)]
 pub struct OwnPause {
     last: Option<Duration>,
-    quiet_until: Option<Duration>,
+    /// When a turn came late, and hasn't been answered by a time of quiet yet.
+    late_at: Option<Duration>,
 }
 
 impl OwnPause {
-    /// Whether nothing may be done in the pass that begins at `now`: it comes later than expected by more than two
-    /// intervals, or one that did was less than `quiet` ago.
-    pub fn check(&mut self, now: Duration, interval: Duration, quiet: Duration) -> bool {
-        if self.last.is_some_and(|last| now.saturating_sub(last) > interval * 3) {
-            self.quiet_until = Some(now + quiet);
+    /// The loop turned at `now`. A turn that comes later than expected by more than two times `expected` is late.
+    pub fn turned(&mut self, now: Duration, expected: Duration) {
+        if self.last.is_some_and(|last| now.saturating_sub(last) > expected * 3) {
+            self.late_at = Some(now);
         }
         self.last = Some(now);
-        self.quiet_until = self.quiet_until.filter(|until| now < *until);
-        self.quiet_until.is_some()
     }
 
     /// A pass ended at `now`: its own length is no pause.
     pub fn ended(&mut self, now: Duration) {
         self.last = Some(now);
+    }
+
+    /// Whether nothing may be done at `now`: a turn was late, less than `quiet` ago.
+    pub fn is_quiet(&mut self, now: Duration, quiet: Duration) -> bool {
+        self.late_at = self.late_at.filter(|at| now.saturating_sub(*at) < quiet);
+        self.late_at.is_some()
     }
 }
 
@@ -115,13 +126,18 @@ pub struct ClockWatch {
 }
 
 impl ClockWatch {
-    /// By how many ms the server's clock moved against ours since the last look; `None`: by nothing that matters.
-    pub fn jumped(&mut self, now: Duration, server_ms: i64) -> Option<i64> {
+    /// By how many ms the server's clock moved against ours since the last look; `None` at the first.
+    pub fn moved(&mut self, now: Duration, server_ms: i64) -> Option<i64> {
         let before = self.last.replace((now, server_ms));
         let (then, server_then) = before?;
         let ours = i64::try_from(now.saturating_sub(then).as_millis()).unwrap_or(i64::MAX);
-        let moved = server_ms.saturating_sub(server_then).saturating_sub(ours);
-        (moved.abs() > 2000).then_some(moved)
+        Some(server_ms.saturating_sub(server_then).saturating_sub(ours))
+    }
+
+    /// Whether that is more than clocks drift, or answers are late.
+    #[must_use]
+    pub fn is_jump(moved_ms: i64) -> bool {
+        moved_ms.abs() > 2000
     }
 }
 
@@ -134,46 +150,62 @@ mod tests {
         Duration::from_secs(seconds)
     }
 
+    const fn fleet(sessions: u64, suspect: u64, lost: u64) -> Fleet {
+        Fleet { sessions, suspect, lost }
+    }
+
     #[test]
     fn few_losses_pass_many_are_paced_and_a_whole_fleet_is_held() {
         let mut guard = MassLoss::new(MassLossLimits::default());
-        assert_eq!(guard.assess(s(0), 100, 54, None), Moves::All);
-        assert_eq!(guard.assess(s(0), 100, 55, None), Moves::Paced(1));
-        assert_eq!(guard.assess(s(0), 100, 55, Some(s(9))), Moves::Paced(0));
-        assert_eq!(guard.assess(s(0), 100, 55, Some(s(10))), Moves::Paced(1));
-        assert_eq!(guard.assess(s(0), 100, 100, None), Moves::None);
-        assert_eq!(guard.assess(s(0), 2, 2, None), Moves::All, "two agents are no fleet");
+        assert_eq!(guard.assess(s(0), fleet(100, 0, 54), None), Moves::All);
+        assert_eq!(guard.assess(s(0), fleet(100, 0, 55), None), Moves::Paced(1));
+        assert_eq!(guard.assess(s(0), fleet(100, 0, 55), Some(s(9))), Moves::Paced(0));
+        assert_eq!(guard.assess(s(0), fleet(100, 0, 55), Some(s(10))), Moves::Paced(1));
+        assert_eq!(guard.assess(s(0), fleet(100, 0, 100), None), Moves::None);
+        assert_eq!(guard.assess(s(0), fleet(2, 0, 2), None), Moves::All, "two agents are no fleet");
+    }
+
+    #[test]
+    fn the_first_of_a_fleet_that_is_cut_off_waits_for_the_others() {
+        let mut guard = MassLoss::new(MassLossLimits::default());
+        assert_eq!(guard.assess(s(0), fleet(10, 9, 1), None), Moves::None, "nobody beats");
+        assert_eq!(guard.assess(s(0), fleet(10, 7, 1), None), Moves::Paced(1));
+        assert_eq!(guard.assess(s(0), fleet(10, 3, 1), None), Moves::All);
+        assert_eq!(guard.assess(s(0), fleet(10, 10, 0), None), Moves::All, "there is nothing to hold yet");
     }
 
     #[test]
     fn those_that_are_gone_still_count_within_the_window() {
         let mut guard = MassLoss::new(MassLossLimits::default());
         guard.forgot(s(0), 5);
-        assert_eq!(guard.assess(s(59), 5, 1, None), Moves::Paced(1), "6 of 10 within a minute");
-        assert_eq!(guard.assess(s(60), 5, 1, None), Moves::All);
+        assert_eq!(guard.assess(s(59), fleet(5, 0, 1), None), Moves::Paced(1), "6 of 10 within a minute");
+        assert_eq!(guard.assess(s(60), fleet(5, 0, 1), None), Moves::All);
     }
 
     #[test]
-    fn a_late_pass_keeps_quiet_for_a_while_and_a_long_pass_is_not_late() {
+    fn a_late_turn_keeps_quiet_for_a_while() {
         let mut guard = OwnPause::default();
-        assert!(!guard.check(s(0), s(2), s(15)));
-        assert!(!guard.check(s(6), s(2), s(15)));
-        assert!(guard.check(s(13), s(2), s(15)), "7 s after the last where 2 s were expected");
-        assert!(guard.check(s(15), s(2), s(15)));
-        assert!(guard.check(s(20), s(2), s(15)));
-        assert!(guard.check(s(26), s(2), s(15)));
-        assert!(!guard.check(s(28), s(2), s(15)));
+        guard.turned(s(0), s(2));
+        guard.turned(s(6), s(2));
+        assert!(!guard.is_quiet(s(6), s(15)));
+        guard.turned(s(13), s(2));
+        assert!(guard.is_quiet(s(13), s(15)), "7 s after the last where 2 s were expected");
+        guard.turned(s(15), s(2));
+        assert!(guard.is_quiet(s(27), s(15)));
+        assert!(!guard.is_quiet(s(28), s(15)));
+        assert!(!guard.is_quiet(s(29), s(15)));
         guard.ended(s(60));
-        assert!(!guard.check(s(62), s(2), s(15)));
+        guard.turned(s(61), s(2));
+        assert!(!guard.is_quiet(s(61), s(15)), "a long pass is no pause");
     }
 
     #[test]
     fn a_clock_that_jumps_either_way_is_seen_and_a_drifting_one_is_not() {
         let mut watch = ClockWatch::default();
-        assert_eq!(watch.jumped(s(0), 1_000_000), None);
-        assert_eq!(watch.jumped(s(2), 1_003_900), None);
-        assert_eq!(watch.jumped(s(4), 1_096_000), Some(90_100));
-        assert_eq!(watch.jumped(s(6), 1_008_000), Some(-90_000));
+        assert_eq!(watch.moved(s(0), 1_000_000), None);
+        assert_eq!(watch.moved(s(2), 1_003_900).map(ClockWatch::is_jump), Some(false));
+        assert_eq!(watch.moved(s(4), 1_096_000), Some(90_100));
+        assert_eq!(watch.moved(s(6), 1_008_000).map(ClockWatch::is_jump), Some(true));
     }
 
     proptest! {
@@ -186,7 +218,7 @@ mod tests {
                 guard.forgot(s(at as u64), n);
             }
             let lost = sessions / 2;
-            prop_assert_eq!(guard.assess(s(1000), sessions, lost, None), Moves::All);
+            prop_assert_eq!(guard.assess(s(1000), fleet(sessions, 0, lost), None), Moves::All);
         }
     }
 }

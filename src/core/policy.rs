@@ -75,9 +75,9 @@ pub struct SessionPolicy {
     pub heartbeat_timeout: Duration,
     /// Further silence after which a suspect is *lost*.
     pub lost_after: Duration,
-    /// What a session that took and never beat is given, from the time of taking.
+    /// What a session that registered and never beat is given.
     pub startup_grace: Duration,
-    /// What a superseded session's tasks wait for their new incarnation, once.
+    /// What a superseded session's tasks wait for their new incarnation, once; at most [`Self::lost_timeout`].
     pub adopt_within: Duration,
     /// More time for a lost identity to come back before its tasks go to others.
     pub reconnect_grace: Duration,
@@ -104,8 +104,6 @@ pub struct TaskPolicy {
     pub revoke_grace: Duration,
     /// Value: from enqueueing to completion, for tasks without a deadline of their own; `None`: for ever.
     pub schedule_to_close: Option<Duration>,
-    /// Waiting longer than this in pending only alerts; `None`: not watched.
-    pub schedule_to_start: Option<Duration>,
     /// Abandonments that are forgiven; the next one makes the task a dead letter, reason `poison`.
     pub max_abandonments: u32,
     /// Failures that are retried; the next one makes the task a dead letter, reason `failed`.
@@ -170,7 +168,6 @@ impl Default for TaskPolicy {
             task_heartbeat_timeout: None,
             revoke_grace: Duration::from_secs(30),
             schedule_to_close: None,
-            schedule_to_start: None,
             max_abandonments: 3,
             max_failures: 5,
             backoff: Backoff { first: Duration::from_secs(1), factor: 2.0, max: Duration::from_secs(100) },

@@ -90,6 +90,8 @@ closed!(
         ClockJumped = "clock_jumped",
         /// This process itself stood still.
         OwnPause = "own_pause",
+        /// Shorter clocks were published, and agents still beat in the old rhythm.
+        PolicyChanged = "policy_changed",
     }
 );
 

@@ -100,6 +100,7 @@ pub async fn run(
     systemd::ready();
     daemon.turn(&reload, &shutdown).await;
     systemd::stopping();
+    daemon.sweeper.leave().await;
     daemon.publish.send_modify(|snapshot| Arc::make_mut(snapshot).stopping = true);
     daemon.schedule.stop().await;
     if let Err(error) = pages.await {
@@ -174,14 +175,16 @@ impl Daemon {
                 () = reload.notified() => self.reload().await,
                 () = self.schedule.due() => {
                     jitter(self.schedule.interval(), shutdown).await;
-                    self.pass(shutdown).await;
+                    self.pass(pulse, shutdown).await;
                 }
-                () = tokio::time::sleep(pulse) => {}
+                () = tokio::time::sleep(pulse) => self.sweeper.turned(pulse),
             }
         }
     }
 
-    async fn pass(&mut self, shutdown: &CancellationToken) {
+    async fn pass(&mut self, pulse: Duration, shutdown: &CancellationToken) {
+        // Below a second a late turn is a busy machine, not a pause.
+        self.sweeper.turned(pulse.min(self.schedule.interval()).max(Duration::from_secs(1)));
         if let Err(error) = self.look_at_engine().await {
             self.fit = false;
             tracing::error!(error = %chain(&error), "this Redis can't be swept; trying again");
@@ -193,6 +196,9 @@ impl Daemon {
         let report = self.sweeper.run_once(&queues, shutdown).await;
         self.account(&report);
         self.publish_with(|snapshot| snapshot::after_pass(snapshot, &queues, &report));
+        if let Some(pass) = &self.publish.borrow().last_pass {
+            systemd::status(&pass.account);
+        }
     }
 
     async fn look_at_engine(&mut self) -> Result<(), Unfit> {

@@ -30,6 +30,7 @@ pub(super) fn after_pass(snapshot: &mut Snapshot, queues: &[(QueueName, QueuePol
         redis.since = Instant::now();
     }
     (redis.up, redis.answered, redis.error) = (true, true, None);
+    redis.clock_skew = report.skew;
     let before = std::mem::take(&mut snapshot.guards);
     let mut total = Summary::default();
     let mut ended_at_ms = snapshot.last_pass.as_ref().map_or(0, |pass| pass.ended_at_ms);

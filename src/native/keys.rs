@@ -71,6 +71,12 @@ impl Keys {
         format!("{}error:{id}", self.base)
     }
 
+    /// What remembers that a task was completed or discarded.
+    #[must_use]
+    pub fn done(&self, id: &str) -> String {
+        format!("{}done:{id}", self.base)
+    }
+
     /// The pattern that finds all records, for SCAN.
     #[must_use]
     pub fn all_tasks(&self) -> String {

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{hash, number};
+use super::number;
 use crate::core::id::QueueName;
 use crate::native::Queue;
 use crate::native::scripts::census::Census;
@@ -34,6 +34,8 @@ pub struct QueueStatus {
     pub completed: u64,
     /// Tasks that were discarded.
     pub discarded: u64,
+    /// Tasks that agents gave back, or a person took from them, since the queue exists.
+    pub released: u64,
     /// Tasks that were reset, since the queue exists.
     pub reset: u64,
     /// Resets that a result of the first run proved to have been wrong.
@@ -86,8 +88,8 @@ pub async fn read(store: &Store, queues: &[QueueName]) -> Result<Status, StoreEr
 async fn one(queue: &Queue) -> Result<QueueStatus, StoreError> {
     let store = queue.store();
     let count = queue.run(&Census { sessions: Vec::new() }).await?;
-    let control = hash(store, &queue.keys().named("control")).await?;
-    let policy = hash(store, &queue.keys().named("policy")).await?;
+    let control = store.hash(&queue.keys().named("control")).await?;
+    let policy = store.hash(&queue.keys().named("policy")).await?;
     let total = |name: &str| count.totals.get(name).and_then(|n| u64::try_from(*n).ok()).unwrap_or(0);
     let totals = |prefix: &str| -> u64 {
         let own = count.totals.iter().filter(|(name, _)| name.starts_with(prefix));
@@ -115,6 +117,7 @@ async fn one(queue: &Queue) -> Result<QueueStatus, StoreError> {
         enqueued,
         completed,
         discarded,
+        released: total("released"),
         reset: totals("reset:"),
         false_resets: total("false_resets") + total("late"),
         agents: Agents { active: figure(all - suspect), suspect: figure(suspect - lost), lost: figure(lost) },

@@ -69,6 +69,8 @@ impl StoreError {
     }
 }
 
+const LACKS_RIGHT: &str = "the Redis user lacks a right: see the ACL files in deploy/";
+
 fn read(error: &redis::RedisError) -> (Failure, String) {
     use redis::{ErrorKind, ServerErrorKind};
     let detail = error.detail().unwrap_or_default();
@@ -87,6 +89,12 @@ fn read(error: &redis::RedisError) -> (Failure, String) {
         }
         Some(_) | None => None,
     };
+    // A right that is missing inside a script comes back as the script's own error.
+    let refused = ["The user executing the script can't", "ACL failure in script"];
+    let by_code = by_code.or_else(|| {
+        let lacks = refused.iter().any(|text| detail.contains(text));
+        lacks.then_some((Failure::Permanent, LACKS_RIGHT))
+    });
     if let Some((failure, text)) = by_code {
         return (failure, said(text));
     }
@@ -103,9 +111,7 @@ fn read(error: &redis::RedisError) -> (Failure, String) {
         ErrorKind::Server(ServerErrorKind::ReadOnly) => {
             (Failure::Transient, "this Redis is a read-only replica: use the primary's address".to_owned())
         }
-        ErrorKind::Server(ServerErrorKind::NoPerm) => {
-            (Failure::Permanent, said("the Redis user lacks a right: see the ACL files in deploy/"))
-        }
+        ErrorKind::Server(ServerErrorKind::NoPerm) => (Failure::Permanent, said(LACKS_RIGHT)),
         ErrorKind::Server(
             ServerErrorKind::TryAgain | ServerErrorKind::ClusterDown | ServerErrorKind::MasterDown,
         ) => (Failure::Transient, said("the cluster is moving or down")),

@@ -9,6 +9,7 @@ mod error;
 mod reply;
 mod script;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -121,6 +122,38 @@ impl Store {
         }
         let answer: Result<redis::Value, _> = command.query_async(&mut self.manager.clone()).await;
         answer.map(Reply::from).map_err(|e| self.failed(&format!("send {}", parts.first().unwrap_or(&"")), e))
+    }
+
+    /// The server's clock, ms.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn server_time(&self) -> Result<i64, StoreError> {
+        let shape = Shape::of("TIME");
+        let [seconds, micros] = shape.array(self.command(&["TIME"]).await?)?;
+        Ok(shape.int(seconds)? * 1000 + shape.int(micros)? / 1000)
+    }
+
+    /// A hash, field by field; a value that is no text is read as well as it can be.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn hash(&self, key: &str) -> Result<BTreeMap<String, String>, StoreError> {
+        let shape = Shape::of("HGETALL");
+        let pairs: Vec<[Reply; 2]> = shape.rows(self.command(&["HGETALL", key]).await?)?;
+        pairs.into_iter().map(|[field, value]| Ok((shape.text(field)?, shape.text(value)?))).collect()
+    }
+
+    /// Some members of a sorted set with their scores, in order, from this rank on.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn range(&self, key: &str, from: usize, most: usize) -> Result<Vec<(String, i64)>, StoreError> {
+        let shape = Shape::of("ZRANGE");
+        let (first, last) = (from.to_string(), (from + most.max(1) - 1).to_string());
+        let reply = self.command(&["ZRANGE", key, &first, &last, "WITHSCORES"]).await?;
+        let rows: Vec<[Reply; 2]> = shape.rows(reply)?;
+        rows.into_iter().map(|[member, score]| Ok((shape.text(member)?, shape.int(score)?))).collect()
     }
 
     /// Listens on a channel; the stream of hints ends when the connection does.

@@ -8,7 +8,7 @@ use crate::core::guard::Moves;
 use crate::core::liveness::SilenceLimits;
 use crate::core::plan::{Batch, Plan, SessionPlan};
 use crate::core::policy::Mode;
-use crate::core::words::{Cause, Guard, Skip};
+use crate::core::words::{Action, Cause, Guard, Skip};
 use crate::native::scripts::apply::{Apply, ApplyAnswer};
 use crate::native::scripts::declare::{Declare, Declared};
 use crate::native::scripts::expire::{Expire, ExpireAnswer, Expired};
@@ -20,6 +20,8 @@ use crate::store::StoreError;
 /// From this many returned tasks on, the others of a pass are spread, so that they don't all start in one moment.
 const SPREAD_FROM: u64 = 100;
 const SPREAD_OVER: Duration = Duration::from_secs(5);
+/// In how many steps, a call each.
+const SPREAD_STEPS: u64 = 20;
 
 impl Pass<'_> {
     pub(super) async fn carry_out(
@@ -94,9 +96,18 @@ impl Pass<'_> {
         }
         if tasks > 0 && matches!(progress.moves, Moves::Paced(_)) {
             progress.paced = true;
-            progress.moves = Moves::Paced(0);
+            if one.forget {
+                // All of this one agent's tasks have moved; one that fills several pages goes on.
+                progress.moves = Moves::Paced(0);
+            }
         }
-        if !one.forget || progress.blocked.is_some() {
+        // While the guard is open, the fleet that fell silent is still to be seen: idle sessions are a part of it.
+        let counts_still = match progress.moves {
+            Moves::All => false,
+            Moves::Paced(_) => tasks == 0 && one.late_by < self.settings.mass_loss.window,
+            Moves::None => true,
+        };
+        if !one.forget || progress.blocked.is_some() || counts_still {
             return Ok(Left { gone: false, tasks: 0 });
         }
         let forget = Forget { session: one.session.clone(), seen_beat_ms };
@@ -159,7 +170,9 @@ impl Pass<'_> {
         progress: &mut Progress,
     ) -> Result<usize, StoreError> {
         let queue = state.queue.name();
-        let spread = if progress.returned >= SPREAD_FROM { SPREAD_OVER } else { Duration::ZERO };
+        let step = u32::try_from(progress.returned / PAGE as u64 % SPREAD_STEPS + 1).unwrap_or(1);
+        let spread = SPREAD_OVER * step / SPREAD_STEPS as u32;
+        let spread = if progress.returned >= SPREAD_FROM { spread } else { Duration::ZERO };
         let apply = Apply {
             session: one.session.clone(),
             seen_beat_ms: one.seen_beat_ms,
@@ -225,11 +238,13 @@ impl Pass<'_> {
 
     fn count_observed(&self, state: &mut QueueState, one: &SessionPlan, progress: &mut Progress) {
         for batch in &one.batches {
-            let fresh =
-                batch.pairs.iter().filter(|pair| state.counted.insert((*pair).clone())).count() as u64;
+            let counted = |(id, token): &(String, String)| (id.clone(), token.clone(), batch.cause);
+            let fresh = batch.pairs.iter().filter(|pair| state.counted.insert(counted(pair))).count() as u64;
             if fresh > 0 {
                 *progress.summary.observed.entry((batch.cause, batch.action)).or_default() += fresh;
-                self.observer.observed(state.queue.name(), batch.cause, fresh);
+                if batch.action.ends_the_attempt() {
+                    self.observer.observed(state.queue.name(), batch.cause, fresh);
+                }
                 tracing::info!(
                     queue = %state.queue.name(), session = %one.session, cause = batch.cause.as_str(),
                     would = batch.action.as_str(), tasks = fresh, silence_s = one.silence.as_secs(),
@@ -239,10 +254,23 @@ impl Pass<'_> {
         }
     }
 
+    fn count_observed_expiry(&self, state: &mut QueueState, ids: &[String], progress: &mut Progress) {
+        let counted = |id: &String| (id.clone(), String::new(), Cause::ScheduleToClose);
+        let fresh = ids.iter().filter(|id| state.counted.insert(counted(id))).count() as u64;
+        if fresh > 0 {
+            let kind = (Cause::ScheduleToClose, Action::Expire);
+            *progress.summary.observed.entry(kind).or_default() += fresh;
+            tracing::info!(
+                queue = %state.queue.name(), tasks = fresh,
+                "observe mode: waiting tasks past their deadline are left where they are"
+            );
+        }
+    }
+
     /// Expires waiting tasks; how many stay in the index.
     async fn expire(
         &self,
-        state: &QueueState,
+        state: &mut QueueState,
         ids: Vec<String>,
         progress: &mut Progress,
     ) -> Result<usize, StoreError> {
@@ -254,6 +282,8 @@ impl Pass<'_> {
         if held.is_some() || self.policy.mode == Mode::Observe {
             if let Some(guard) = held {
                 *progress.summary.held.entry(guard).or_default() += ids.len() as u64;
+            } else {
+                self.count_observed_expiry(state, &ids, progress);
             }
             return Ok(ids.len());
         }
@@ -267,6 +297,7 @@ impl Pass<'_> {
             self.observer.expired(state.queue.name(), done);
             tracing::info!(queue = %state.queue.name(), tasks = done, "waiting tasks passed their deadline");
         }
-        Ok(0)
+        // Those that run stay in the index: they are judged as running tasks.
+        Ok(all - usize::try_from(done).unwrap_or(all))
     }
 }

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use super::pass::{Pass, Progress, QueueState};
 use super::report::OpenGuard;
-use crate::core::guard::Moves;
+use crate::core::guard::{Fleet, Moves};
 use crate::core::summary::Summary;
 use crate::core::words::Guard;
-use crate::native::scripts::observe::{Figures, Page};
+use crate::native::scripts::observe::Page;
 
 impl Pass<'_> {
     /// Which guards are open in this pass, and what they leave.
@@ -42,17 +42,22 @@ impl Pass<'_> {
         }
         let since_paced =
             number("paced_at").map(|at| Duration::from_millis(u64::try_from(now_ms - at).unwrap_or(0)));
-        let Figures { sessions, silent, .. } = page.figures;
-        let mut moves = state.mass_loss.assess(self.started.elapsed(), sessions, silent, since_paced);
+        // A superseded session's process is gone and has a successor: that is no agent that fell silent.
+        let superseded = page.facts.silent.iter().filter(|session| !session.current).count() as u64;
+        let sessions = page.figures.sessions.saturating_sub(superseded);
+        let silent = page.figures.silent.saturating_sub(superseded);
+        let fleet = Fleet { sessions, suspect: page.figures.suspect, lost: silent };
+        let mut moves = state.mass_loss.assess(self.started.elapsed(), fleet, since_paced);
         if overridden(Guard::MassLoss) {
             moves = Moves::All;
         }
+        let missing = silent + page.figures.suspect;
         match moves {
             Moves::All => {}
             Moves::Paced(_) => {
                 open(
                     Guard::MassLoss,
-                    format!("{silent} of {sessions} agents fell silent; one is moved at a time"),
+                    format!("{missing} of {sessions} agents fell silent; one is moved at a time"),
                 );
             }
             Moves::None => {

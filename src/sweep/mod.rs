@@ -24,9 +24,7 @@ use crate::core::observer::Observer;
 use crate::core::policy::QueuePolicy;
 use crate::core::words::Guard;
 use crate::native::Queue;
-use crate::native::scripts::note::Note;
-use crate::native::scripts::publish::Publish;
-use crate::store::{Reply, Shape, Store, StoreError};
+use crate::store::{Failure, Reply, Store, StoreError};
 use pass::QueueState;
 use report::{PassReport, QueueReport};
 
@@ -53,8 +51,10 @@ pub struct Sweeper {
     started: Instant,
     pause: OwnPause,
     clock: ClockWatch,
-    /// Since when commands have been failing.
-    failing_since: Option<Duration>,
+    /// Since when Redis has not been answering.
+    away_since: Option<Duration>,
+    /// By how much the server's clock last moved against ours.
+    skew: Duration,
     queues: BTreeMap<QueueName, QueueState>,
 }
 
@@ -69,7 +69,8 @@ impl Sweeper {
             started: Instant::now(),
             pause: OwnPause::default(),
             clock: ClockWatch::default(),
-            failing_since: None,
+            away_since: None,
+            skew: Duration::ZERO,
             queues: BTreeMap::new(),
         }
     }
@@ -82,6 +83,27 @@ impl Sweeper {
         self.settings = settings;
     }
 
+    /// Whoever calls [`Self::run_once`] on a schedule also calls this, at least every `expected`: a call that is late tells
+    /// that the process stood still.
+    pub fn turned(&mut self, expected: Duration) {
+        self.pause.turned(self.started.elapsed(), expected);
+    }
+
+    /// Gives the leases up, so that another replica needn't wait for them to lapse. They only save work: one that another
+    /// took over in this very moment, and that is given up here with ours, costs a double look and nothing else.
+    pub async fn leave(&mut self) {
+        for state in self.queues.values().filter(|state| state.leads) {
+            let key = state.queue.keys().named("lease");
+            let own = Reply::Bytes(self.settings.owner.clone().into_bytes());
+            let holder = self.store.command(&["GET", &key]).await.ok();
+            if holder == Some(own)
+                && let Err(error) = self.store.command(&["DEL", &key]).await
+            {
+                tracing::debug!(%error, "could not give a lease up; it lapses");
+            }
+        }
+    }
+
     /// One pass over these queues. `stop` ends it between two pages.
     pub async fn run_once(
         &mut self,
@@ -91,12 +113,11 @@ impl Sweeper {
         let began = self.started.elapsed();
         let quiet =
             queues.iter().map(|(_, policy)| policy.session.heartbeat_timeout).max().unwrap_or_default();
-        let paused = self.pause.check(began, self.settings.interval, quiet);
+        let paused = self.pause.is_quiet(began, quiet);
         let grace = match self.look_at_server(began, quiet).await {
             Ok(grace) => grace,
             Err(error) => {
-                self.failing_since.get_or_insert(began);
-                self.pause.ended(self.started.elapsed());
+                self.away_since.get_or_insert(began);
                 return PassReport::failed(self.started.elapsed() - began, error);
             }
         };
@@ -106,31 +127,31 @@ impl Sweeper {
             if stop.is_cancelled() {
                 break;
             }
-            let report = self.sweep_queue(name, policy, grace, paused, stop).await;
-            if report.is_err() {
-                self.failing_since.get_or_insert(self.started.elapsed());
-            }
-            reports.push((name.clone(), report));
-        }
-        if reports.iter().all(|(_, report)| report.is_ok()) {
-            self.failing_since = None;
+            reports.push((name.clone(), self.sweep_queue(name, policy, grace, paused, stop).await));
         }
         self.pause.ended(self.started.elapsed());
-        PassReport { took: self.started.elapsed() - began, queues: reports, failed: None }
+        PassReport { took: self.started.elapsed() - began, queues: reports, failed: None, skew: self.skew }
     }
 
     /// Whether the server's clock jumped, or was away for so long that beats can have been missed.
     async fn look_at_server(&mut self, now: Duration, quiet: Duration) -> Result<Option<Guard>, StoreError> {
-        let server_ms = server_time(&self.store).await?;
-        if let Some(jump_ms) = self.clock.jumped(self.started.elapsed(), server_ms) {
-            tracing::warn!(
-                jump_ms,
-                "the clock of Redis jumped: nothing is reset until every agent could beat again"
-            );
-            return Ok(Some(Guard::ClockJumped));
-        }
+        let asked = self.started.elapsed();
+        let server_ms = self.store.server_time().await?;
+        let answered = self.started.elapsed();
         // A spell of a third of the time-out can't make a session suspect by itself: time-outs are three intervals.
-        let away = self.failing_since.filter(|since| now.saturating_sub(*since) > quiet / 3);
+        let away = self.away_since.take().filter(|since| now.saturating_sub(*since) > quiet / 3);
+        // An answer that was long on its way says nothing about clocks.
+        if answered.saturating_sub(asked) < Duration::from_secs(1) {
+            let moved_ms = self.clock.moved(answered, server_ms).unwrap_or(0);
+            self.skew = Duration::from_millis(moved_ms.unsigned_abs());
+            if ClockWatch::is_jump(moved_ms) {
+                tracing::warn!(
+                    jump_ms = moved_ms,
+                    "the clock of Redis jumped: nothing is reset until every agent could beat again"
+                );
+                return Ok(Some(Guard::ClockJumped));
+            }
+        }
         Ok(away.map(|_| Guard::RedisChanged))
     }
 
@@ -142,20 +163,11 @@ impl Sweeper {
         paused: bool,
         stop: &CancellationToken,
     ) -> Result<QueueReport, StoreError> {
+        let now = self.started.elapsed();
         let state = self.queues.entry(name.clone()).or_insert_with(|| {
-            QueueState::new(
-                Queue::new(self.store.clone(), name.clone()),
-                MassLoss::new(self.settings.mass_loss),
-            )
+            let queue = Queue::new(self.store.clone(), name.clone());
+            QueueState::new(queue, MassLoss::new(self.settings.mass_loss))
         });
-        if let Some(guard) = grace {
-            let note = Note { grace: Some((guard, self.settings.failover_grace)), fields: Vec::new() };
-            state.queue.run(&note).await?;
-        }
-        if state.published.as_ref() != Some(policy) {
-            state.queue.run(&Publish { policy: policy.clone() }).await?;
-            state.published = Some(policy.clone());
-        }
         let pass = pass::Pass {
             settings: &self.settings,
             observer: self.observer.as_ref(),
@@ -164,30 +176,18 @@ impl Sweeper {
             started: self.started,
             stop,
         };
-        pass.run(state).await
+        // Also after a spell in which this queue alone could not be swept: its agents may have fared no better.
+        let third = policy.session.heartbeat_timeout / 3;
+        let away = state.away_since.filter(|since| now.saturating_sub(*since) > third);
+        let report = pass.begin(state, grace.or(away.map(|_| Guard::RedisChanged))).await;
+        match &report {
+            Ok(_) => state.away_since = None,
+            // What a person must mend says nothing about whether agents can beat.
+            Err(error) if error.failure() == Failure::Permanent => {}
+            Err(_) => {
+                state.away_since.get_or_insert(now);
+            }
+        }
+        report
     }
-}
-
-/// The server's clock, ms.
-///
-/// # Errors
-/// [`StoreError`].
-pub async fn server_time(store: &Store) -> Result<i64, StoreError> {
-    let shape = Shape::of("TIME");
-    let [seconds, micros] = shape.array::<2>(store.command(&["TIME"]).await?)?;
-    Ok(shape.int(seconds)? * 1000 + shape.int(micros)? / 1000)
-}
-
-/// A hash, field by field; a value that is no text is read as well as it can be.
-async fn hash(store: &Store, key: &str) -> Result<BTreeMap<String, String>, StoreError> {
-    let shape = Shape::of("HGETALL");
-    let pairs: Vec<[Reply; 2]> = shape.rows(store.command(&["HGETALL", key]).await?)?;
-    pairs.into_iter().map(|[field, value]| Ok((shape.text(field)?, shape.text(value)?))).collect()
-}
-
-/// The lowest score of a sorted set, if it holds anything.
-async fn oldest_score(store: &Store, key: &str) -> Result<Option<i64>, StoreError> {
-    let shape = Shape::of("ZRANGE");
-    let rows: Vec<[Reply; 2]> = shape.rows(store.command(&["ZRANGE", key, "0", "0", "WITHSCORES"]).await?)?;
-    rows.into_iter().next().map(|[_, score]| shape.int(score)).transpose()
 }

@@ -1,22 +1,23 @@
 //! One pass over one queue.
 
 use std::collections::{BTreeMap, HashSet};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
+use super::SweepSettings;
 use super::report::{OpenGuard, QueueReport};
 use super::walk::Walk;
-use super::{SweepSettings, hash};
 use crate::core::guard::{MassLoss, Moves};
 use crate::core::liveness::SilenceLimits;
 use crate::core::observer::Observer;
 use crate::core::policy::{Mode, QueuePolicy};
 use crate::core::summary::Summary;
-use crate::core::words::Guard;
+use crate::core::words::{Cause, Guard};
 use crate::native::Queue;
 use crate::native::scripts::note::Note;
 use crate::native::scripts::observe::{Cursor, Figures, Observe, ObserveAnswer};
+use crate::native::scripts::publish::Publish;
 use crate::store::StoreError;
 
 /// Tasks on a page, and verdicts in a call: what blocks Redis for about half a millisecond.
@@ -31,9 +32,11 @@ pub(super) struct QueueState {
     pub(super) published: Option<QueuePolicy>,
     pub(super) mass_loss: MassLoss,
     sessions: u64,
-    leads: bool,
+    pub(super) leads: bool,
+    /// Since when this queue alone could not be swept for a reason that may pass.
+    pub(super) away_since: Option<Duration>,
     /// What observe mode has counted already, so that each abandonment counts once.
-    pub(super) counted: HashSet<(String, String)>,
+    pub(super) counted: HashSet<(String, String, Cause)>,
     /// Where a pass that moves nothing goes on.
     resume_at: Cursor,
     pub(super) open: Vec<Guard>,
@@ -48,6 +51,7 @@ impl QueueState {
             mass_loss,
             sessions: 0,
             leads: false,
+            away_since: None,
             counted: HashSet::new(),
             resume_at: Cursor::default(),
             open: Vec::new(),
@@ -81,9 +85,26 @@ pub(super) struct Progress {
 }
 
 impl Pass<'_> {
-    pub(super) async fn run(&self, state: &mut QueueState) -> Result<QueueReport, StoreError> {
+    /// Opens the grace if there is reason to, publishes the policy where Redis doesn't have it, and sweeps.
+    pub(super) async fn begin(
+        &self,
+        state: &mut QueueState,
+        grace: Option<Guard>,
+    ) -> Result<QueueReport, StoreError> {
+        if let Some(guard) = grace {
+            let note = Note { grace: Some((guard, self.settings.failover_grace)), fields: Vec::new() };
+            state.queue.run(&note).await?;
+        }
+        if state.published.as_ref() != Some(self.policy) {
+            state.queue.run(&Publish { policy: self.policy.clone() }).await?;
+            state.published = Some(self.policy.clone());
+        }
+        self.run(state).await
+    }
+
+    async fn run(&self, state: &mut QueueState) -> Result<QueueReport, StoreError> {
         let limits = SilenceLimits::new(&self.policy.session, state.sessions);
-        let control = hash(state.queue.store(), &state.queue.keys().named("control")).await?;
+        let control = state.queue.store().hash(&state.queue.keys().named("control")).await?;
         let mut cursor = std::mem::take(&mut state.resume_at);
         let first = match self.observe(state, &limits, cursor).await? {
             ObserveAnswer::Page(page) => page,
@@ -91,6 +112,10 @@ impl Pass<'_> {
         };
         self.lead(state, true);
         state.sessions = first.figures.sessions;
+        if !first.figures.known_server {
+            // It may have lost what was published.
+            state.published = None;
+        }
         let (now_ms, figures) = (first.facts.now_ms, first.figures);
         let mut progress = self.open_guards(state, &first, &control);
         let mut page = first;
@@ -205,6 +230,7 @@ impl Pass<'_> {
             // A bound on memory in a week of observing; what is counted again then is counted twice.
             state.counted.clear();
         }
+        let oldest_dead = queue.store().range(&queue.keys().named("dead"), 0, 1).await?;
         Ok(QueueReport {
             mode: self.policy.mode,
             standby_of: None,
@@ -217,7 +243,7 @@ impl Pass<'_> {
             oldest_running_ms: oldest.and_then(|(taken, _)| taken),
             oldest_running_as_of_ms: oldest.map(|(_, as_of)| as_of),
             oldest_abandoned_ms: progress.oldest_abandoned_ms,
-            oldest_dead_ms: super::oldest_score(queue.store(), &queue.keys().named("dead")).await?,
+            oldest_dead_ms: oldest_dead.into_iter().next().map(|(_, died)| died),
         })
     }
 }

@@ -19,11 +19,13 @@ pub struct PassReport {
     pub queues: Vec<(QueueName, Result<QueueReport, StoreError>)>,
     /// Why nothing was swept at all.
     pub failed: Option<StoreError>,
+    /// By how much the server's clock moved against ours since the pass before.
+    pub skew: Duration,
 }
 
 impl PassReport {
     pub(super) fn failed(took: Duration, error: StoreError) -> Self {
-        Self { took, queues: Vec::new(), failed: Some(error) }
+        Self { took, queues: Vec::new(), failed: Some(error), skew: Duration::ZERO }
     }
 
     /// Whether every queue was swept, or is swept by another replica.

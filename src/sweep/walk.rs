@@ -8,10 +8,12 @@ use crate::native::scripts::census::{Census, CensusAnswer};
 use crate::native::scripts::reconcile::{Reconcile, Reconciled};
 use crate::store::{Reply, Shape, StoreError};
 
-/// Sessions that are counted a pass. At 2.5 µs each this is what an idle pass can afford.
-const SESSIONS: &str = "20";
+/// Sessions that are counted a pass: those that will be due first, and some in no order. At some 4 µs each this is what
+/// an idle pass can afford.
+const FIRST_DUE: usize = 5;
+const SCANNED: &str = "5";
 /// Entries that are compared a pass.
-const ENTRIES: &str = "10";
+const ENTRIES: &str = "4";
 
 /// Indices whose entries are compared with the records, in turn; running sets follow as the census meets them.
 const INDICES: [&str; 3] = ["pending", "delayed", "dead"];
@@ -26,12 +28,21 @@ pub(super) struct Walk {
     index: usize,
     index_at: String,
     running: VecDeque<String>,
+    /// Indices and running sets take turns.
+    turn: bool,
 }
 
 impl Walk {
-    /// Counts the queue, and a few of its sessions. Small fleets are walked whole in each pass.
+    /// Counts the queue, and a few of its sessions: of those that hold tasks, which are the ones in `due`. Small fleets are
+    /// walked whole in each pass.
     pub(super) async fn census(&mut self, queue: &Queue) -> Result<CensusAnswer, StoreError> {
-        let (sessions, next) = scan(queue, "agents", &self.sessions_at, SESSIONS).await?;
+        let (mut sessions, next) = scan(queue, "due", &self.sessions_at, SCANNED).await?;
+        // Where all types have one limit, the first to be due run for the longest.
+        let first = queue.store().range(&queue.keys().named("due"), 0, FIRST_DUE).await?;
+        sessions.extend(first.into_iter().map(|(session, _)| session));
+        sessions.sort_unstable();
+        sessions.dedup();
+        sessions.truncate(100);
         let began = self.sessions_at.is_empty() || self.sessions_at == "0";
         let oldest = if began { None } else { self.oldest_so_far };
         let counted = queue.run(&Census { sessions: sessions.clone() }).await?;
@@ -58,14 +69,17 @@ impl Walk {
         repair: bool,
     ) -> Result<Vec<(Skip, u64)>, StoreError> {
         let mut found = Vec::new();
-        let index = INDICES.get(self.index).copied().unwrap_or(INDICES[0]);
-        let (ids, next) = scan(queue, index, &self.index_at, ENTRIES).await?;
-        self.index_at = next;
-        if self.index_at == "0" {
-            self.index = (self.index + 1) % INDICES.len();
-        }
-        let mut wrong = compare(queue, repair, None, ids).await?;
-        if let Some(session) = self.running.pop_front() {
+        let mut wrong = 0;
+        self.turn = !self.turn;
+        if self.turn {
+            let index = INDICES.get(self.index).copied().unwrap_or(INDICES[0]);
+            let (ids, next) = scan(queue, index, &self.index_at, ENTRIES).await?;
+            self.index_at = next;
+            if self.index_at == "0" {
+                self.index = (self.index + 1) % INDICES.len();
+            }
+            wrong = compare(queue, repair, None, ids).await?;
+        } else if let Some(session) = self.running.pop_front() {
             let shape = Shape::of("ZRANGE");
             let key = queue.keys().running(&session);
             let ids = shape.list(queue.store().command(&["ZRANDMEMBER", &key, ENTRIES]).await?)?;

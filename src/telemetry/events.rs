@@ -54,13 +54,6 @@ impl Recorder {
         self.observe(&metrics::SILENCE, &[queue], silence, 1);
     }
 
-    /// Work of this length was lost with abandoned tasks.
-    pub fn lost_work(&self, queue: &str, work: Duration) {
-        let mut known = self.known();
-        let queue = self.queue(&mut known, queue);
-        self.add(&metrics::LOST_WORK, &[queue], work.as_secs_f64());
-    }
-
     /// A pass looked at this many sessions and tasks of the queue.
     pub fn scanned(&self, queue: &str, agents: u64, tasks: u64) {
         self.count(&metrics::SCANNED_AGENTS, queue, &[], agents);

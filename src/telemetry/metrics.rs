@@ -82,7 +82,7 @@ pub const EVIDENCE: &[&str] = &["late", "withdrawn"];
 /// What may be concluded from a call that failed.
 pub const FAILURES: &[&str] = &["transient", "permanent", "unknown"];
 /// What makes the sweeper doubt itself.
-pub const GUARDS: &[&str] = &["mass_loss", "redis_changed", "clock_jumped", "own_pause"];
+pub const GUARDS: &[&str] = &["mass_loss", "redis_changed", "clock_jumped", "own_pause", "policy_changed"];
 /// Whether verdicts move tasks.
 pub const MODES: &[&str] = &["enforce", "observe"];
 /// What is known of an agent.
@@ -175,8 +175,6 @@ table! {
         "Resets that a result of the first run proved to have been wrong.";
     REFUTED: Counter, "refuted_suspicions_total", [QUEUE], "suspicions",
         "Suspect agents that turned out to be alive.";
-    LOST_WORK: Counter, "lost_work_seconds_total", [QUEUE], "seconds",
-        "Time from taking to abandonment, of tasks that were given up.";
 
     DETECTION_LATENCY: Histogram(WAITS), "detection_latency_seconds", [QUEUE], "seconds",
         "Time from the moment at which a task could have been found abandoned until it was.";

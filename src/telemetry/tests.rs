@@ -29,10 +29,9 @@ fn busy() -> Recorder {
         }
         recorder.dead_lettered(queue, "poison", 1);
         recorder.expired(queue, "running", 1);
-        recorder.skipped(queue, "raced", 1);
+        recorder.skipped(queue, "not_any_more", 1);
         recorder.detected(queue, Duration::from_millis(1234), 3);
         recorder.silent(queue, Duration::from_secs(31));
-        recorder.lost_work(queue, Duration::from_secs(5));
         recorder.scanned(queue, 10, 100);
         recorder.leads(queue, true);
     }

@@ -10,9 +10,13 @@
     reason = "a test that fails should do so at once"
 )]
 
+mod acl; // each role can do what it must, and not what it mustn't
 mod agent; // the agent library: runs each task once, comes back, stops when told to
+mod cli; // the command line as a user has it: what it does, what it says, how it ends
+mod daemon; // the daemon and agents as processes: killed, paused, twinned, reloaded
 mod house_rules; // who may use what, how large a file may be
-mod program;
-mod protocol; // the scripts against any order of commands, races, late copies, wrong keys
+mod program; // any program as an agent: exit codes, stopping, what is left behind
+mod protocol; // the scripts: a model that watches them, their races and late copies, their headers
 mod support; // a private Redis, conditions to wait for
-mod sweeping; // a pass over a real queue: what it moves, what it leaves, what it says // any program as an agent: exit codes, stopping, what is left behind
+mod sweeping; // a pass over a real queue: what it moves, what it leaves, what it says
+mod systemd; // the unit files are sound and grant little

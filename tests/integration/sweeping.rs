@@ -88,11 +88,19 @@ impl Scene {
     /// Lets a session have been silent for this long.
     async fn silence(&self, session: &Session, seconds: i64) {
         let agents = self.queue.keys().named("agents");
-        let now = backstop::sweep::server_time(self.queue.store()).await.unwrap();
+        let now = self.queue.store().server_time().await.unwrap();
         let beat = (now - seconds * 1000).to_string();
         self.queue.store().command(&["ZADD", &agents, &beat, session.as_str()]).await.unwrap();
         let agent = self.queue.keys().agent(session.identity());
         self.queue.store().command(&["HSET", &agent, "beat", "1"]).await.unwrap();
+    }
+
+    /// Lets a session that has a successor have been silent for this long.
+    async fn silence_superseded(&self, session: &Session, seconds: i64) {
+        let agents = self.queue.keys().named("agents");
+        let now = self.queue.store().server_time().await.unwrap();
+        let beat = (now - seconds * 1000).to_string();
+        self.queue.store().command(&["ZADD", &agents, "XX", &beat, session.as_str()]).await.unwrap();
     }
 
     async fn sweep(&mut self) -> QueueReport {
@@ -253,4 +261,118 @@ async fn a_running_entry_whose_record_was_deleted_does_not_keep_its_session_for_
     let report = scene.sweep().await;
     assert_eq!((report.summary.did(Action::Reset), report.summary.mended), (2, 1));
     assert_eq!(scene.count("agents").await, 0);
+}
+
+#[tokio::test]
+async fn shortened_clocks_wait_until_agents_have_heard_of_them() {
+    let mut scene = Scene::new().await;
+    scene.enqueue(1).await;
+    scene.sweep().await;
+    let (agent, _) = scene.agent("a", 1).await;
+    // It beat 3 s ago, and was told to beat every 5 s.
+    scene.silence(&agent, 3).await;
+    scene.policy.session.heartbeat_interval = Duration::from_millis(300);
+    scene.policy.session.heartbeat_timeout = Duration::from_secs(1);
+    scene.policy.session.lost_after = Duration::from_secs(1);
+    let report = scene.sweep().await;
+    assert_eq!(report.guards.first().map(|open| open.guard), Some(Guard::PolicyChanged));
+    assert_eq!((report.summary.did(Action::Reset), report.summary.held()), (0, 1));
+    scene
+        .queue
+        .store()
+        .command(&["HSET", &scene.queue.keys().named("control"), "grace_until", "0"])
+        .await
+        .unwrap();
+    assert_eq!(scene.sweep().await.summary.did(Action::Reset), 1, "after the grace its silence counts");
+}
+
+#[tokio::test]
+async fn a_queue_that_cannot_be_swept_does_not_cost_the_others_their_pass() {
+    let mut scene = Scene::new().await;
+    scene.enqueue(1).await;
+    let (lost, _) = scene.agent("lost", 1).await;
+    scene.silence(&lost, 60).await;
+    let broken = scene.server.queue("broken");
+    scene.queue.store().command(&["HSET", &broken.keys().named("control"), "format", "99"]).await.unwrap();
+    let queues = ["broken", "q"].map(|name| (QueueName::new(name).unwrap(), scene.policy.clone()));
+    let pass = scene.sweeper.run_once(&queues, &CancellationToken::new()).await;
+    assert!(!pass.succeeded());
+    let said = pass.queues[0].1.as_ref().unwrap_err().to_string();
+    assert!(said.contains("another version wrote this queue"), "{said}");
+    let report = pass.queues[1].1.as_ref().unwrap();
+    assert_eq!((report.summary.did(Action::Reset), report.guards.len()), (1, 0));
+}
+
+#[tokio::test]
+async fn a_paced_agent_moves_with_all_that_it_has_and_a_superseded_one_is_no_lost_agent() {
+    let mut scene = Scene::new().await;
+    scene.enqueue(250).await;
+    let mut fleet = Vec::new();
+    for name in ["a", "b", "c"] {
+        let tasks = if name == "a" { 200 } else { 10 };
+        fleet.push(scene.agent(name, tasks).await.0);
+    }
+    let (_alive, _) = scene.agent("d", 0).await;
+    for (n, session) in fleet.iter().enumerate() {
+        scene.silence(session, 60 - n as i64).await;
+    }
+    let report = scene.sweep().await;
+    assert_eq!(report.guards.first().map(|open| open.guard), Some(Guard::MassLoss));
+    assert_eq!((report.summary.did(Action::Reset), report.summary.held()), (200, 20), "one agent, whole");
+
+    // The other two come back under their names: whoever they were is gone, and is nobody that fell silent.
+    for name in ["b", "c"] {
+        scene.agent(name, 0).await;
+    }
+    for session in &fleet[1..] {
+        scene.silence_superseded(session, 60).await;
+    }
+    let mut moved = 0;
+    for _ in 0..2 {
+        moved += scene.sweep().await.summary.did(Action::Reset);
+    }
+    assert_eq!(moved, 20);
+}
+
+#[tokio::test]
+async fn idle_sessions_of_a_silent_fleet_are_still_seen_while_everything_is_held() {
+    let mut scene = Scene::new().await;
+    scene.enqueue(2).await;
+    for name in ["a", "b", "c", "d", "e"] {
+        let (session, _) = scene.agent(name, u32::from(name == "a")).await;
+        scene.silence(&session, 120).await;
+    }
+    for _ in 0..3 {
+        let report = scene.sweep().await;
+        assert_eq!((report.summary.forgotten, report.summary.held()), (0, 1), "all of them fell silent");
+    }
+    assert_eq!(scene.count("agents").await, 5);
+}
+
+#[tokio::test]
+async fn a_revoked_task_whose_deadline_passes_does_not_wait_beyond_it_once_its_agent_is_lost() {
+    let mut scene = Scene::new().await;
+    let task = NewTask {
+        id: TaskId::new("t").unwrap(),
+        task_type: TaskType::default_type(),
+        delay: Duration::ZERO,
+        deadline: Some(Duration::from_millis(200)),
+        payload: Vec::new(),
+    };
+    scene.queue.run(&Enqueue { tasks: vec![task] }).await.unwrap();
+    let (agent, taken) = scene.agent("a", 1).await;
+    crate::support::eventually("its deadline passes and it is told to stop", || async {
+        let key = scene.queue.keys().task(&taken[0].id);
+        number(scene.queue.store(), &["HEXISTS", &key, "revoked_at"]).await == 1 || {
+            let queues = [(QueueName::new("q").unwrap(), scene.policy.clone())];
+            let mut sweeper = Sweeper::new(scene.server.store(), settings(), Arc::new(NoObserver));
+            sweeper.run_once(&queues, &CancellationToken::new()).await;
+            false
+        }
+    })
+    .await;
+    scene.silence(&agent, 60).await;
+    scene.sweep().await;
+    scene.sweep().await;
+    assert_eq!((scene.count("dead").await, scene.count("pending").await), (1, 0), "nobody wants it any more");
 }

@@ -45,7 +45,7 @@ local function adopt(id, token)
   local limits = limits_of(t.type)
   local limit = limits.start_to_close >= 0 and now + limits.start_to_close or nil
   local alive = limits.heartbeat >= 0 and now + limits.heartbeat or nil
-  call('HDEL', task_key(id), 'revoked_at', 'reason', 'limit', 'alive_until')
+  call('HDEL', task_key(id), 'revoked_at', 'reason', 'limit', 'alive_until', 'alerted')
   call('HSET', task_key(id), 'session', session, 'token', fresh, 'attempt', attempt, 'taken_at', now,
     'abandonments', (tonumber(t.abandonments) or 0) + 1)
   if limit then call('HSET', task_key(id), 'limit', limit) end

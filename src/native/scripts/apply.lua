@@ -3,10 +3,11 @@
 -- KEYS    the queue's fixed keys
 -- ARGV    format, session, the heartbeat that was seen (ms; '': the verdicts are about the tasks' own limits), cause,
 --         action (reset | dead_letter | expire | discard | revoke | alert), abandonments that were seen (the same for
---         all), over how long reset tasks become ready ms, revoke grace ms, then for each: id, the token that was seen
+--         all), delay before reset tasks are ready ms, revoke grace ms, then for each: id, the token that was seen
 -- RETURNS held, or done + numbers of those that were skipped (not so any more), from 1
 -- GUARD   this is the server that was known, no grace is open; the session is still as silent, or the task's own limit
---         has still passed; the task still runs under the same session and token (which fixes its abandonments)
+--         has still passed; the task still runs under the same session and token (which fixes its abandonments). A cancelled
+--         one is only discarded (take does it, should it be reset), the deadline of one that expires has still passed
 -- REPEAT  skips all
 -- COST    25 µs, and 4 µs a task
 --! include head policy move charge evidence
@@ -28,18 +29,21 @@ local function evident(id)
 end
 
 local out, back, later = {}, {}, {}
+-- Written once, not for each task.
+local mark, charged = '!reset:' .. cause, tostring(abandonments + 1)
+local ready_at = string.format('%.0f', now + delay)
 -- Each of these answers true if it did it.
 local carry_out = {}
 
 -- The common one: one read and one write a task, the rest in the page's own batches.
-function carry_out.reset(id, token, i)
-  local t = call('HMGET', task_key(id), 'session', 'token', 'seq')
+function carry_out.reset(id, token)
+  local key = task_key(id)
+  local t = call('HMGET', key, 'session', 'token', 'seq')
   if t[1] ~= session or t[2] ~= token or not evident(id) then return end
-  call('HSET', task_key(id), 'session', '!reset:' .. cause, 'abandonments', abandonments + 1)
+  call('HSET', key, 'session', mark, 'abandonments', charged)
   out[#out + 1] = id
   if delay > 0 then
-    -- Tasks that come back together are spread.
-    later[#later + 1] = now + math.floor(delay * i / n) + 1
+    later[#later + 1] = ready_at
     later[#later + 1] = id
   else
     back[#back + 1] = t[3]
@@ -49,8 +53,11 @@ function carry_out.reset(id, token, i)
 end
 
 local function give_up_on(id, token)
-  local t = call('HMGET', task_key(id), 'session', 'token', 'seq', 'deadline')
+  local t = call('HMGET', task_key(id), 'session', 'token', 'seq', 'deadline', 'cancelled')
   if t[1] ~= session or t[2] ~= token or not evident(id) then return end
+  -- What a person asked for since the sweeper looked comes before its verdict.
+  if (t[5] and true or false) ~= (action == 'discard') then return end
+  if action == 'expire' and not (t[4] and tonumber(t[4]) <= now) then return end
   give_up(id, { token = token, seq = t[3], abandonments = abandonments, deadline = t[4] }, cause, action, now, now)
   out[#out + 1] = id
   return true
@@ -67,10 +74,13 @@ end
 
 -- Said once: from here on its other limits count, then its age alone.
 function carry_out.alert(id, token)
-  local t = call('HMGET', task_key(id), 'session', 'token', 'limit', 'taken_at', 'deadline', 'alive_until')
-  if t[1] ~= session or t[2] ~= token or not evident(id) then return end
+  local t = call('HMGET', task_key(id), 'session', 'token', 'limit', 'taken_at', 'deadline', 'alive_until',
+    'revoked_at')
+  -- An order to stop that stands is not to be forgotten for an alert.
+  if t[1] ~= session or t[2] ~= token or t[7] or not evident(id) then return end
+  if not t[3] or tonumber(t[3]) > now then return end
   call('HDEL', task_key(id), 'limit')
-  call('HSET', task_key(id), 'alerted', t[3] or now)
+  call('HSET', task_key(id), 'alerted', t[3])
   call('ZADD', mine, earliest(tonumber(t[4]) or now, t[5], t[6]), id)
   return true
 end
@@ -79,7 +89,7 @@ local skipped, moved = {}, {}
 local act = carry_out[action]
 for i = 1, n do
   local id = ARGV[7 + i * 2]
-  if act(id, ARGV[8 + i * 2], i) then moved[#moved + 1] = id else skipped[#skipped + 1] = i end
+  if act(id, ARGV[8 + i * 2]) then moved[#moved + 1] = id else skipped[#skipped + 1] = i end
 end
 if #moved > 0 then
   if #out > 0 then call('ZREM', mine, unpack(out)) end

@@ -20,7 +20,7 @@ pub struct Apply {
     pub action: Action,
     /// The abandonments that were seen, the same for all.
     pub abandonments: u32,
-    /// Over how long reset tasks become ready; zero: at once.
+    /// How long reset tasks wait before anyone may take them.
     pub delay: Duration,
     /// What a revoked task's agent is given to stop.
     pub revoke_grace: Duration,

@@ -14,11 +14,12 @@ local key = agent_key(session)
 local agent = call('HMGET', key, 'session', 'beat', 'state', 'draining')
 local now = server_time()
 local word = 'go_on'
-if agent[1] ~= session then
+if agent[1] and agent[1] ~= session then
   word = 'superseded'
-elseif not call('ZSCORE', agents, session) then
+elseif not agent[1] or not call('ZSCORE', agents, session) then
   word = 'lost'
 end
+call('ZCARD', due)
 local mine = running_key(session)
 local holds = call('ZCARD', mine)
 local fresh = word == 'go_on' and number > (tonumber(agent[2]) or 0)

@@ -2,7 +2,7 @@
 -- Counts the queue as it is at one moment, and what some sessions run, for gauges; a session that holds tasks and that nobody watches gets its time from now.
 -- KEYS    the queue's fixed keys
 -- ARGV    format, then sessions (100 at most)
--- RETURNS now ms, {pending, delayed, dead}, {name of a durable total, its value, …}, then for each session:
+-- RETURNS now ms, {pending, delayed, dead}, {name of a durable total, its value, …}, then for each:
 --         {running, oldest taken at ms or '', heartbeat ms or ''}
 -- GUARD   writes a heartbeat only for a session that has tasks and stands in no index
 -- REPEAT  the same

@@ -2,11 +2,9 @@
 -- Completes tasks, each at most once, by the token that holds it or held it last.
 -- KEYS    the queue's fixed keys
 -- ARGV    format, then for each task: id, token
--- RETURNS for each: completed
---         already    it was completed with this very token
---         withdrawn  accepted late: it had been given up and not taken since; the replacement is withdrawn
---         late       refused: another attempt has it, or has completed it
---         gone       nothing is known of it under this token
+-- RETURNS for each: completed | already (it was completed with this very token)
+--         | withdrawn (accepted late: it had been given up and not taken since; the replacement is withdrawn)
+--         | late (refused: another attempt has it, or has completed it) | gone (nothing is known of it under this token)
 -- GUARD   the record's token is the one shown
 -- REPEAT  the stub carries the token: already
 -- COST    9 µs
@@ -21,15 +19,11 @@ local function bucket(ms)
   if ms <= 10 then return 0 end
   return math.min(820, math.floor(math.log(ms / 10) / 0.01980262729617973))
 end
-local histories = {}
-local function history(kind)
-  if not histories[kind] then
-    local key = base .. 'runs:' .. kind
-    if call('EXISTS', key) == 0 and call('HINCRBY', control, 'types', 1) > 1000 then key = base .. 'runs:_other' end
-    call('HLEN', key)
-    histories[kind] = key
-  end
-  return histories[kind]
+-- What learning needs is not the truth: a key of the wrong type there must not stop a completion.
+local function remember(kind, lengths)
+  local key = base .. 'runs:' .. kind
+  if call('EXISTS', key) == 0 and call('HINCRBY', control, 'types', 1) > 1000 then key = base .. 'runs:_other' end
+  for edge, n in pairs(lengths) do redis.pcall('HINCRBY', key, edge, n) end
 end
 
 -- A late result is the measured proof that a reset was false; each token proves it once.
@@ -66,7 +60,6 @@ local function complete(id, token)
     if t[1] and seq_of(t[1]) == seq_of(token) and abandonments > 0 then return late(id, token, 'record', past[2]) end
     return 'gone'
   end
-  history(t[3])
   if runs(holder) then
     local set = running_key(holder)
     if not left[set] then
@@ -79,12 +72,15 @@ local function complete(id, token)
     -- A failure was this token's own word; only what others did to it can be withdrawn.
     local why = string.sub(holder or '', 2)
     if why == 'failed' then return 'gone' end
-    if not limits_of(t[3]).accept_late then return late(id, token, 'record', past[2]) end
+    local given_up = string.sub(why, 1, 6) == 'reset:' or why == 'poison'
+    if not limits_of(t[3]).accept_late then
+      return given_up and late(id, token, 'record', past[2]) or 'late'
+    end
     call('ZREM', pending, id)
     call('ZREM', delayed, id)
     call('ZREM', dead, id)
     count('withdrawn')
-    if string.sub(why, 1, 6) == 'reset:' or why == 'poison' then count('false_resets') end
+    if given_up then count('false_resets') end
     event(now, 'what', 'withdrawn', 'task', id, 'token', token, 'was', why)
   end
   if abandonments > 0 then count('recovered') end
@@ -92,7 +88,9 @@ local function complete(id, token)
   lengths[edge] = (lengths[edge] or 0) + 1
   lasted[t[3]] = lengths
   ended[#ended + 1] = id
-  finish(id, 'completed:' .. token, abandonments > 0 and math.max(keep, 86400000) or keep)
+  -- The stub remembers whose late result was counted, as the record did.
+  local seen = past[2] and ' late:' .. past[2] or ''
+  finish(id, 'completed:' .. token .. seen, abandonments > 0 and math.max(keep, 86400000) or keep)
   count('completed')
   return runs(holder) and 'completed' or 'withdrawn'
 end
@@ -100,8 +98,6 @@ end
 for i = 2, #ARGV, 2 do answers[#answers + 1] = complete(ARGV[i], ARGV[i + 1]) end
 for set, ids in pairs(left) do call('ZREM', set, unpack(ids)) end
 if #ended > 0 then call('ZREM', expiring, unpack(ended)) end
-for kind, lengths in pairs(lasted) do
-  for edge, n in pairs(lengths) do call('HINCRBY', history(kind), edge, n) end
-end
+for kind, lengths in pairs(lasted) do remember(kind, lengths) end
 write_counts()
 return answers

@@ -10,14 +10,17 @@
 --! include head move evidence
 local now = server_time()
 if held(now) then return { 'held' } end
-call('ZCARD', pending) call('ZCARD', delayed) call('ZCARD', dead)
+for _, index in ipairs({ pending, delayed, expiring, dead }) do call('ZCARD', index) end
 local answers, moved = {}, {}
 for i = 2, #ARGV do
   local id = ARGV[i]
   local t = call('HMGET', task_key(id), 'type', 'session', 'deadline')
   local answer = 'skipped'
-  if not t[1] or runs(t[2]) then
+  if not t[1] then
     call('ZREM', expiring, id)
+  elseif runs(t[2]) then
+    -- It is judged as a running task; should it be reset, its place here is what ends it.
+    answer = 'skipped'
   elseif t[3] and tonumber(t[3]) <= now and (call('ZREM', pending, id) == 1 or call('ZREM', delayed, id) == 1) then
     bury(id, 'expired', now)
     count('expired')

@@ -77,11 +77,14 @@ impl Command for Inspect {
         {
             return Ok(InspectAnswer::Gone(shape.text(stub.clone())?));
         }
-        let Ok([_, now, fields, places, payload, checkpoint, error, agent, grace, paused]) =
+        let Ok([word, now, fields, places, payload, checkpoint, error, agent, grace, paused]) =
             <[Reply; 10]>::try_from(items)
         else {
             return Err(shape.unknown(&whole));
         };
+        if shape.text(word)? != "found" {
+            return Err(shape.unknown(&whole));
+        }
         let [pending, delayed, dead, expiring, running] = shape.array(places)?;
         let [beat, state, host, pid] = shape.array(agent)?;
         let size = |reply| Ok::<_, StoreError>(u64::try_from(shape.int(reply)?).unwrap_or(0));

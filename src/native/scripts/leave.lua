@@ -10,7 +10,7 @@
 local session = ARGV[2]
 local mine = running_key(session)
 local holds = {}
-for _, id in ipairs(call('ZRANGE', mine, 0, 99)) do
+for _, id in ipairs(call('ZRANGE', mine, 0, 255)) do
   local t = call('HMGET', task_key(id), 'token', 'session')
   if t[1] and t[2] == session then
     holds[#holds + 1] = id

@@ -1,4 +1,4 @@
-#!lua
+#!lua flags=allow-oom
 -- One page of what the sweeper must judge: silent sessions and overdue ones with their tasks, pending tasks past their
 -- deadline. Knows the server again, or opens the grace.
 -- KEYS    the queue's fixed keys
@@ -22,6 +22,7 @@ local grace, most = tonumber(ARGV[6]), tonumber(ARGV[7])
 local skip_silent, skip_tasks = tonumber(ARGV[8]), tonumber(ARGV[9])
 local skip_due, skip_due_tasks, skip_expired = tonumber(ARGV[10]), tonumber(ARGV[11]), tonumber(ARGV[12])
 local now = server_time()
+for _, index in ipairs({ pending, delayed, expiring, agents, due, dead }) do call('ZCARD', index) end
 if owner ~= '' then
   local holder = call('GET', lease)
   if holder and holder ~= owner then return { 'standby', holder } end
@@ -48,23 +49,23 @@ end
 local room, more = most, 0
 local listed = {}
 
--- A session's tasks are a list of its own, cut where the page is full. `ids` come with their scores: what isn't due yet
--- is neither cancelled nor past a limit, and of that only what a verdict by silence needs is read.
-local function entry(session, ids)
+-- A session's tasks are a list of its own, cut where the page is full. The first `due_now` of them are due: what isn't
+-- due yet is neither cancelled nor past a limit, and of that only what a verdict by silence needs is read.
+local function entry(session, ids, due_now)
   local tasks = {}
-  for i = 1, #ids, 2 do
-    tasks[#tasks + 1] = ids[i]
-    if tonumber(ids[i + 1]) > now then
+  for i, id in ipairs(ids) do
+    local facts
+    if i > due_now then
       -- A first attempt was never abandoned; looking for a field that isn't there costs more than the others.
-      local facts = call('HMGET', task_key(ids[i]), 'token', 'type')
-      if facts[1] and string.sub(facts[1], 1, 2) ~= '1-' then facts[3] = call('HGET', task_key(ids[i]), 'abandonments') end
-      tasks[#tasks + 1] = facts
+      facts = call('HMGET', task_key(id), 'token', 'type')
+      if facts[1] and string.sub(facts[1], 1, 2) ~= '1-' then facts[3] = call('HGET', task_key(id), 'abandonments') end
     else
-      tasks[#tasks + 1] = call('HMGET', task_key(ids[i]), 'token', 'type', 'abandonments', 'taken_at', 'deadline',
-        'cancelled', 'limit', 'revoked_at', 'alive_until')
+      facts = call('HMGET', task_key(id), 'token', 'type', 'abandonments', 'taken_at', 'deadline', 'cancelled', 'limit',
+        'revoked_at', 'alive_until')
     end
+    tasks[i * 2 - 1], tasks[i * 2] = id, facts
   end
-  room = room - #ids / 2
+  room = room - #ids
   local a = call('HMGET', agent_key(session), 'session', 'beat', 'state')
   local current = a[1] == session
   return { session, call('ZSCORE', agents, session) or '', call('ZCARD', running_key(session)), current and 1 or 0,
@@ -80,9 +81,11 @@ for i, session in ipairs(names) do
     break
   end
   local from = i == 1 and skip_tasks or 0
-  local ids = call('ZRANGE', running_key(session), from, from + room - 1, 'WITHSCORES')
-  if from + #ids / 2 < call('ZCARD', running_key(session)) then more = 1 end
-  silent[#silent + 1] = entry(session, ids)
+  local set = running_key(session)
+  local ids = call('ZRANGE', set, from, from + room - 1)
+  if from + #ids < call('ZCARD', set) then more = 1 end
+  -- In the order of their scores, so that counting tells which are due; reading each score costs more.
+  silent[#silent + 1] = entry(session, ids, call('ZCOUNT', set, '-inf', now) - from)
   listed[session] = true
 end
 
@@ -105,9 +108,9 @@ for i, session in ipairs(names) do
     -- A silent one's tasks are judged by its silence.
     if not listed[session] and not (beat and tonumber(beat) <= now - cutoff) then
       local from = seen == 1 and skip_due_tasks or 0
-      local ids = call('ZRANGEBYSCORE', running_key(session), '-inf', now, 'WITHSCORES', 'LIMIT', from, room)
-      if #ids / 2 == room then more = 1 end
-      overdue[#overdue + 1] = entry(session, ids)
+      local ids = call('ZRANGEBYSCORE', running_key(session), '-inf', now, 'LIMIT', from, room)
+      if #ids == room then more = 1 end
+      overdue[#overdue + 1] = entry(session, ids, #ids)
     else
       overdue[#overdue + 1] = { session, beat or '', 0, 0, '', '', {} }
     end

@@ -63,6 +63,50 @@ fn encode(task: &TaskPolicy) -> String {
     numbers.map(|n| n.to_string()).join(" ")
 }
 
+/// What was published for a type, as people want to know it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PublishedLimits {
+    /// What happens when a run has taken too long.
+    pub action: LimitAction,
+    /// What the agent of a revoked task is given to stop, ms.
+    pub revoke_grace_ms: i64,
+    /// Abandonments that are forgiven.
+    pub max_abandonments: i64,
+    /// Failures that are retried.
+    pub max_failures: i64,
+}
+
+impl PublishedLimits {
+    /// What holds before anything was published.
+    #[must_use]
+    pub fn unpublished() -> Self {
+        let task = TaskPolicy::default();
+        Self {
+            action: task.start_to_close.action,
+            revoke_grace_ms: millis(task.revoke_grace),
+            max_abandonments: i64::from(task.max_abandonments),
+            max_failures: i64::from(task.max_failures),
+        }
+    }
+
+    /// Reads what [`Publish`] wrote; `None` if it is something else.
+    #[must_use]
+    pub fn read(text: &str) -> Option<Self> {
+        let numbers: Vec<i64> = text.split(' ').map_while(|number| number.parse().ok()).collect();
+        let &[_, action, _, revoke_grace_ms, _, max_abandonments, max_failures, ..] = numbers.as_slice()
+        else {
+            return None;
+        };
+        let action = match action {
+            0 => LimitAction::Alert,
+            1 => LimitAction::Revoke,
+            2 => LimitAction::Reset,
+            _ => return None,
+        };
+        Some(Self { action, revoke_grace_ms, max_abandonments, max_failures })
+    }
+}
+
 impl Command for Publish {
     type Answer = ();
 
@@ -97,5 +141,18 @@ mod tests {
             };
             assert!(lua.contains(&expected), "lib/policy.lua lacks {expected}");
         }
+    }
+
+    #[test]
+    fn what_is_published_is_read_back() {
+        let mut task = TaskPolicy { max_abandonments: 7, max_failures: 8, ..TaskPolicy::default() };
+        task.revoke_grace = Duration::from_secs(9);
+        for action in [LimitAction::Alert, LimitAction::Revoke, LimitAction::Reset] {
+            task.start_to_close.action = action;
+            let expected =
+                PublishedLimits { action, revoke_grace_ms: 9000, max_abandonments: 7, max_failures: 8 };
+            assert_eq!(PublishedLimits::read(&encode(&task)), Some(expected));
+        }
+        assert_eq!(PublishedLimits::read("1 2 3"), None);
     }
 }

@@ -10,7 +10,7 @@
 --! include head policy
 local repair, walked = ARGV[2] == '1', ARGV[3]
 local answers, mended = {}, {}
-for _, index in ipairs({ pending, delayed, expiring, dead, due }) do call('ZCARD', index) end
+for _, index in ipairs({ pending, delayed, expiring, dead, due, agents }) do call('ZCARD', index) end
 local now = server_time()
 for i = 4, #ARGV do
   local id = ARGV[i]

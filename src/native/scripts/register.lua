@@ -5,14 +5,14 @@
 --         host, pid, version
 -- RETURNS registered, session, heartbeat interval ms, stop-on-agent ms (-1: never),
 --         {session, id, token, type, checkpoint, …} what predecessors hold (100 at most; adopt or release, then ask again)
---         superseded | pool_full
+--         | superseded | pool_full
 -- GUARD   a client that was declared lost gets a session only while the identity's current one is the lost one
 -- REPEAT  a known nonce gets the same session, or superseded if that is no longer the current one
 -- COST    60 µs; 1.5 µs more for each identity of a pool that is passed over
 --! include head policy
 local nonce, name, size, lost = ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5]
 local now = server_time()
-call('ZCARD', due)
+call('ZCARD', agents) call('ZCARD', due)
 
 local function split(list)
   local parts = {}

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- Gives tasks back, to pending at their place or to delayed.
 -- KEYS    the queue's fixed keys
--- ARGV    format, the caller's session, delay ms, then for each task: id, token
+-- ARGV    format, the caller's session, delay ms (-1: as the type's policy says), then for each task: id, token
 -- RETURNS for each: released | reset (charged) | dead (charged once too often) | expired | discarded (it was cancelled)
 --         | late
 -- GUARD   the token holds the task, it runs, and under the caller's identity
@@ -24,12 +24,13 @@ for i = 4, #ARGV, 2 do
     call('ZCARD', set)
     local own = t.session == caller
     if own and not t.revoked_at and not t.cancelled then
-      requeue(id, t.seq, t.deadline, now + delay, 'released', now)
+      local wait = delay >= 0 and delay or limits_of(t.type).release_delay
+      requeue(id, t.seq, t.deadline, now + wait, 'released', now)
       count('released')
       answer = 'released'
     else
       local cause = cause_of(t, 'agent_lost')
-      answer = give_up(id, t, cause, action_for(t, now), now + delay, now)
+      answer = give_up(id, t, cause, action_for(t, now), now + math.max(delay, 0), now)
       if t.revoked_at and answer ~= 'discarded' then call('HDEL', task_key(id), 'revoked_at', 'reason') end
       event(now, 'what', answer, 'why', cause, 'session', t.session, 'by', caller, 'tasks', id)
     end

@@ -12,8 +12,8 @@ use crate::store::{Args, Reply, Script, Shape, StoreError};
 pub struct Release {
     /// Who gives back. Tasks of its predecessors may be given back too, and are charged for it.
     pub session: Session,
-    /// How long they wait before anyone may take them.
-    pub delay: Duration,
+    /// How long they wait before anyone may take them; `None`: `release_delay` of their type.
+    pub delay: Option<Duration>,
     /// Id and token of each.
     pub pairs: Vec<(String, String)>,
 }
@@ -44,7 +44,7 @@ impl Command for Release {
     }
 
     fn args(&self, args: &mut Args) {
-        args.push(self.session.as_str()).int(millis(self.delay));
+        args.push(self.session.as_str()).int(self.delay.map_or(-1, millis));
         push_pairs(args, &self.pairs);
     }
 

@@ -3,22 +3,23 @@
 -- KEYS    the queue's fixed keys
 -- ARGV    format, session, nonce (16 hex), most tasks (1 to 50), most payload bytes
 -- RETURNS took + rows of {id, token, type, attempt, payload, enqueued at, deadline, abandonments, failures, checkpoint}
---         empty + ms until the next delayed task (-1: none) | paused | draining | superseded | lost
+--         | empty + ms until the next delayed task (-1: none) | paused | draining | superseded | lost
 -- GUARD   the session is its identity's current one, and in agents; the running set stays within 256
 -- REPEAT  a take whose answer was lost gives tasks that nobody knows: beats show them, the client gives them back
 -- COST    8 µs a task in batches of 10, 27 µs alone
 --! include head policy move
 local session, nonce, most, most_bytes = ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
 local agent = call('HMGET', agent_key(session), 'session', 'draining')
-if agent[1] ~= session then return { 'superseded' } end
-if not call('ZSCORE', agents, session) then return { 'lost' } end
+-- An identity that nobody knows was lost with the data of a server: that is no younger twin.
+if agent[1] and agent[1] ~= session then return { 'superseded' } end
+if not agent[1] or not call('ZSCORE', agents, session) then return { 'lost' } end
 local state = call('HMGET', control, 'paused', 'draining')
 if (agent[2] or '') ~= '' or (state[2] or '') ~= '' then return { 'draining' } end
 if (state[1] or '') ~= '' then return { 'paused' } end
 local mine = running_key(session)
 local room = 256 - call('ZCARD', mine)
 if room < most then most = room end
-call('ZCARD', due) call('ZCARD', dead) call('ZCARD', expiring)
+for _, index in ipairs({ pending, delayed, expiring, due, dead }) do call('ZCARD', index) end
 local now = server_time()
 
 -- What has become ready gets its number now, at the first time, and keeps it.
@@ -61,6 +62,11 @@ for _, id in ipairs(ids) do
     count('expired')
   elseif not payload then
     bury(id, 'no_payload', now)
+  elseif t[2] and call('HEXISTS', key, 'cancelled') == 1 then
+    -- A person cancelled it while it ran, and a reset was quicker than the order to stop.
+    finish(id, 'discarded:' .. (call('HGET', key, 'token') or ''), 86400000)
+    call('ZREM', expiring, id)
+    count('discarded')
   else
     bytes = bytes + #payload
     if bytes > most_bytes and #rows > 0 then break end
@@ -88,6 +94,8 @@ for _, id in ipairs(ids) do
       call('HDEL', key, 'revoked_at', 'reason', 'limit', 'alive_until', 'alerted')
       if string.sub(t[7] or '', 1, 7) == '!reset:' then count('reclaimed') end
     end
+    -- The limits are this attempt's own, whatever policy the last one ran under.
+    if attempt > 1 then call('HDEL', key, 'limit', 'alive_until', 'alerted') end
     call('HSET', key, unpack(record))
     local score = earliest(now, limit, alive, t[4])
     if not first or score < first then first = score end

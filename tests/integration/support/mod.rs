@@ -1,5 +1,7 @@
 //! A private Redis for each test, and conditions to wait for.
 
+pub mod dump;
+
 use std::future::Future;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};

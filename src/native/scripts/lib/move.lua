@@ -19,7 +19,7 @@ end
 -- that a late result is known as one.
 local function finish(id, stub, keep)
   call('DEL', task_key(id), base .. 'payload:' .. id, base .. 'checkpoint:' .. id, base .. 'error:' .. id)
-  call('SET', base .. 'done:' .. id, stub, 'PX', keep)
+  call('SET', base .. 'done:' .. id, stub, 'PX', math.max(keep, 1))
 end
 
 local function wake() call('PUBLISH', base .. 'wake', '') end

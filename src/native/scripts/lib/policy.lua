@@ -3,6 +3,9 @@ local SESSION = { heartbeat_interval = 5000, heartbeat_timeout = 15000, lost_aft
   keep_done = 120000, stop_on_agent_after = 22500 }
 local TASK = '3600000 0 -1 30000 -1 3 5 1000 2000 100000 5000 1'
 
+-- Most scripts read it in the midst of their writes: the wrong type must show before.
+call('HLEN', policy)
+
 -- A setting of the queue or its sessions, in ms; -1 is never.
 local function setting(name)
   return tonumber(call('HGET', policy, '_' .. name) or SESSION[name])
@@ -16,6 +19,14 @@ local function limits_of(kind)
   local both = call('HMGET', policy, kind, '_task')
   local n = {}
   for number in string.gmatch(both[1] or both[2] or TASK, '-?%d+') do n[#n + 1] = tonumber(number) end
+  if #n < 12 then
+    -- Published by an older daemon, or by hand: what is missing is as if nothing was published.
+    local i = 0
+    for number in string.gmatch(TASK, '-?%d+') do
+      i = i + 1
+      n[i] = n[i] or tonumber(number)
+    end
+  end
   known = { start_to_close = n[1], action = n[2], heartbeat = n[3], revoke_grace = n[4], schedule_to_close = n[5],
     max_abandonments = n[6], max_failures = n[7], backoff_first = n[8], backoff_factor = n[9] / 1000,
     backoff_max = n[10], release_delay = n[11], accept_late = n[12] == 1 }

@@ -1,0 +1,82 @@
+//! `explain`: where a task is, and what will happen to it when.
+
+use super::{CliError, DONE, Global, out};
+use crate::core::id::{QueueName, TaskId};
+use crate::ops::explain::{self, Explained};
+
+/// Explain a task: where it is, who has it, what will happen to it when, and what happened so far
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The task
+    task: TaskId,
+    /// Its queue; default: it is looked for in all
+    #[arg(long, value_name = "QUEUE")]
+    queue: Option<QueueName>,
+}
+
+pub(super) async fn run(args: Args, global: &Global) -> Result<u8, CliError> {
+    let (queue, task) = global.find(args.queue, &args.task).await?;
+    let explained = explain::explain(&queue, args.task.as_str(), &task).await?;
+    if global.json {
+        out::json(&explained)?;
+    } else {
+        for text in lines(&explained) {
+            out::line(&text)?;
+        }
+    }
+    Ok(DONE)
+}
+
+/// The explanation, line by line.
+pub(super) fn lines(task: &Explained) -> Vec<String> {
+    let age = |ms: Option<i64>| ms.map_or_else(|| "unknown".to_owned(), out::duration);
+    let mut lines = vec![
+        format!(
+            "task     {} of queue {}, type {}, enqueued {} ago",
+            task.id,
+            task.queue,
+            out::clean(&task.task_type),
+            age(task.age_ms)
+        ),
+        format!("payload  {} bytes, checkpoint {} bytes", task.bytes.0, task.bytes.1),
+    ];
+    let reason = task.reason.as_deref().map(|why| format!(" ({})", out::clean(why))).unwrap_or_default();
+    lines.push(match (&task.session, &task.agent) {
+        (Some(session), Some((state, host, pid))) => format!(
+            "state    running for {}, attempt {}, by {session} ({} on {}, pid {})",
+            age(task.running_ms),
+            task.attempt,
+            out::clean(state),
+            out::clean(host),
+            out::clean(pid)
+        ),
+        _ if task.state == "nowhere" => "state    in no index: run backstop fsck".to_owned(),
+        _ => format!("state    {}{reason}, {} attempts so far", task.state, task.attempt),
+    });
+    lines.push(format!(
+        "charged  {} of {} abandonments, {} of {} failures",
+        task.abandonments.0, task.abandonments.1, task.failures.0, task.failures.1
+    ));
+    if !task.error.is_empty() {
+        lines.push(format!("error    {}", out::clean(task.error.trim())));
+    }
+    for clock in &task.clocks {
+        let when = if clock.left_ms >= 0 {
+            format!("in {}", out::duration(clock.left_ms))
+        } else {
+            format!("due for {}", out::duration(-clock.left_ms))
+        };
+        lines.push(format!("{:8} {when}: {}", clock.clock, clock.then));
+    }
+    lines.extend(task.held_by.iter().map(|why| format!("held     {why}")));
+    lines.extend(
+        task.history.iter().map(|event| {
+            format!("history  {} ago: {}", out::duration(event.ago_ms), out::clean(&event.what))
+        }),
+    );
+    lines.push(match task.history_begins_ms {
+        Some(ms) => format!("history  what is recorded begins {} ago", out::duration(ms)),
+        None => "history  nothing is recorded".to_owned(),
+    });
+    lines
+}

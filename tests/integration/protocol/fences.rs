@@ -1,0 +1,297 @@
+//! What keeps one process, one death or one wrong clock from doing more than it may.
+
+use std::time::Duration;
+
+use backstop::core::id::{Identity, Session};
+use backstop::core::policy::{LateResults, QueuePolicy};
+use backstop::core::words::Action;
+use backstop::native::scripts::adopt::{Adopt, Adopted};
+use backstop::native::scripts::apply::ApplyAnswer;
+use backstop::native::scripts::beat::{BeatWord, Mark};
+use backstop::native::scripts::cancel::{Cancel, Cancelled};
+use backstop::native::scripts::complete::Completed;
+use backstop::native::scripts::declare::{Declare, Declared};
+use backstop::native::scripts::enqueue::Enqueue;
+use backstop::native::scripts::expire::{Expire, ExpireAnswer};
+use backstop::native::scripts::fail::Failed;
+use backstop::native::scripts::forget::{Forget, Forgotten};
+use backstop::native::scripts::register::{RegisterAnswer, Wanted};
+use backstop::native::scripts::release::Released;
+use backstop::native::scripts::reset::{Reset, ResetByHand};
+use backstop::native::scripts::switch::Switch;
+
+use super::scene::{LOST, Pair, Scene, by_silence, look, page, registered, task};
+use backstop::private_server::Fsync;
+
+const GRACE: Duration = Duration::from_secs(60);
+
+#[tokio::test]
+async fn after_a_restart_nothing_is_moved_before_a_sweeper_has_looked_and_its_grace_is_over() {
+    let mut scene = Scene::on(Fsync::Always).await;
+    scene.observe().await;
+    let (session, pair) = scene.abandoned().await;
+    let seen = scene.observe().await.facts.silent.remove(0);
+    scene.restart().await;
+    for looked in [false, true] {
+        if looked {
+            let page = page(scene.run(&look(GRACE)).await);
+            assert!(page.grace_until_ms > page.facts.now_ms && !page.figures.known_server);
+        }
+        all_are_held(&scene, seen.beat_ms.unwrap(), &session).await;
+        assert_eq!(scene.run(&by_silence(&seen, Action::Reset)).await, ApplyAnswer::Held);
+    }
+    // The one that died over it is judged by what a look finds after the grace.
+    scene.elapse(GRACE).await;
+    let page = scene.observe().await;
+    assert!(matches!(scene.apply(&page, Action::Reset).await, ApplyAnswer::Done(_)));
+    assert_eq!(scene.complete(&pair).await, Completed::Withdrawn);
+}
+
+async fn all_are_held(scene: &Scene, seen_beat_ms: i64, session: &Session) {
+    let session = session.to_string();
+    let declare = Declare { session: session.clone(), seen_beat_ms };
+    assert_eq!(scene.run(&declare).await, Declared::Held);
+    assert_eq!(scene.run(&Forget { session, seen_beat_ms }).await, Forgotten::Held);
+    assert_eq!(scene.run(&Expire { ids: vec!["t".to_owned()] }).await, ExpireAnswer::Held);
+}
+
+#[tokio::test]
+async fn an_override_ends_the_grace_and_one_that_was_ended_does_not() {
+    let mut scene = Scene::on(Fsync::Off).await;
+    let page = page(scene.run(&look(GRACE)).await);
+    let (session, _) = scene.abandoned().await;
+    scene
+        .plain(&["HSET", &scene.key("control"), "grace_until", &(page.facts.now_ms + 60_000).to_string()])
+        .await;
+    let beat = scene.observe().await.facts.silent[0].beat_ms.unwrap();
+    let declare = Declare { session: session.to_string(), seen_beat_ms: beat };
+    let switch = |seen_change, until: String| Switch {
+        seen_change,
+        by: "me".to_owned(),
+        fields: vec![("override:redis_changed".to_owned(), until)],
+    };
+    scene.run(&switch(0, String::new())).await;
+    assert_eq!(scene.run(&declare).await, Declared::Held);
+    scene.run(&switch(1, (page.facts.now_ms + 60_000).to_string())).await;
+    assert_eq!(scene.run(&declare).await, Declared::Lost);
+    assert_eq!(scene.run(&declare).await, Declared::Already);
+}
+
+#[tokio::test]
+async fn a_crash_loop_gives_a_task_its_time_to_be_adopted_once() {
+    let mut scene = Scene::new().await;
+    let (first, _) = scene.abandoned().await;
+    scene.register("a").await;
+    let given = scene.dump().await.zset(&scene.key("agents"))[first.as_str()];
+    assert_eq!(scene.observe().await.facts.silent, []);
+    scene.elapse(Duration::from_secs(20)).await;
+    scene.register("a").await;
+    let left = scene.dump().await.zset(&scene.key("agents"))[first.as_str()];
+    assert!((left - (given - 20_000.0)).abs() < 0.5, "{given} became {left}");
+}
+
+#[tokio::test]
+async fn a_beat_undoes_being_lost_and_not_a_drain() {
+    let mut scene = Scene::new().await;
+    let session = scene.register("a").await;
+    scene.plain(&["HSET", &scene.key("agent:a"), "draining", "wait"]).await;
+    scene.elapse(2 * LOST).await;
+    let page = scene.observe().await;
+    let seen_beat_ms = page.facts.silent[0].beat_ms.unwrap();
+    let declare = Declare { session: session.to_string(), seen_beat_ms };
+    assert_eq!(scene.run(&declare).await, Declared::Lost);
+    assert_eq!(scene.beat(&session, 1, &[], Mark::None).await.word, BeatWord::Drain);
+    assert_eq!(scene.dump().await.hash(&scene.key("agent:a"))["state"], "active");
+}
+
+#[tokio::test]
+async fn two_sessions_are_told_apart_though_a_failover_gave_both_the_same_number() {
+    let mut scene = Scene::new().await;
+    let first = scene.register("a").await;
+    scene.plain(&["HSET", &scene.key("control"), "incarnation", "0"]).await;
+    let second = scene.register("a").await;
+    assert_ne!(first, second);
+    assert_eq!(scene.beat(&first, 1, &[], Mark::None).await.word, BeatWord::Superseded);
+}
+
+#[tokio::test]
+async fn a_pool_gives_out_what_is_free_or_lost_and_never_what_is_only_silent() {
+    let mut scene = Scene::new().await;
+    let mut sessions = Vec::new();
+    for _ in 0..2 {
+        let RegisterAnswer::Registered { session, .. } = from_pool(&mut scene).await else { panic!("full") };
+        sessions.push(session);
+    }
+    assert_ne!(sessions[0].identity(), sessions[1].identity());
+    scene.elapse(2 * LOST).await;
+    assert_eq!(from_pool(&mut scene).await, RegisterAnswer::PoolFull);
+    let page = scene.observe().await;
+    let seen = page.facts.silent.iter().find(|seen| seen.session == sessions[1].as_str()).unwrap();
+    let declare = Declare { session: seen.session.clone(), seen_beat_ms: seen.beat_ms.unwrap() };
+    assert_eq!(scene.run(&declare).await, Declared::Lost);
+    let (session, _) = registered(from_pool(&mut scene).await);
+    assert_eq!(session.identity(), sessions[1].identity());
+}
+
+async fn from_pool(scene: &mut Scene) -> RegisterAnswer {
+    let mut register = scene.registration("p");
+    register.wanted = Wanted::Pool { prefix: Identity::new("p").unwrap(), size: 2 };
+    scene.run(&register).await
+}
+
+/// A task whose agent was told to stop by a limit.
+async fn revoked(scene: &mut Scene) -> (Session, Pair) {
+    let (session, pair) = scene.running().await;
+    scene.elapse(Duration::from_secs(3601)).await;
+    scene.beat(&session, 1, std::slice::from_ref(&pair), Mark::None).await;
+    let page = scene.observe().await;
+    scene.apply_overdue(&page, Action::Revoke).await;
+    (session, pair)
+}
+
+#[tokio::test]
+async fn giving_a_task_back_costs_nothing_unless_it_was_told_to_stop_or_is_a_predecessors() {
+    let mut scene = Scene::new().await;
+    let (session, pair) = scene.running().await;
+    assert_eq!(scene.release(&session, &pair).await, Released::Released);
+
+    let mut scene = Scene::new().await;
+    let (session, pair) = revoked(&mut scene).await;
+    assert_eq!(scene.release(&session, &pair).await, Released::Reset);
+
+    let mut scene = Scene::new().await;
+    let (_, pair) = scene.running().await;
+    let successor = scene.register("a").await;
+    let stranger = scene.register("b").await;
+    assert_eq!(scene.release(&stranger, &pair).await, Released::Late);
+    assert_eq!(scene.release(&successor, &pair).await, Released::Reset);
+    assert_eq!(scene.dump().await.hash(&scene.key("task:t"))["abandonments"], "1");
+}
+
+#[tokio::test]
+async fn a_cancelled_task_ends_whichever_way_it_is_given_up() {
+    for way in ["release", "fail", "adopt", "reset"] {
+        let mut scene = Scene::new().await;
+        let (session, pair) = scene.running().await;
+        let (id, seen) = pair.clone();
+        assert_eq!(scene.run(&Cancel { id, seen, by: "me".to_owned() }).await, Cancelled::Revoked);
+        match way {
+            "release" => assert_eq!(scene.release(&session, &pair).await, Released::Discarded),
+            "fail" => assert_eq!(scene.fail(&pair).await, Failed::Discarded),
+            "reset" => {
+                let reset = Reset { by: "me".to_owned(), pairs: vec![pair] };
+                assert_eq!(scene.run(&reset).await, [ResetByHand::Discarded]);
+            }
+            _ => {
+                let session = scene.register("a").await;
+                let adopt = Adopt { session, nonce: scene.nonce(), pairs: vec![pair] };
+                assert_eq!(scene.run(&adopt).await, [Adopted::Discarded]);
+            }
+        }
+        assert_eq!(scene.dump().await.hash(&scene.key("stats"))["discarded"], "1", "{way}");
+    }
+}
+
+#[tokio::test]
+async fn an_adopted_task_was_not_told_to_stop_and_has_none_of_its_predecessors_limits() {
+    let mut scene = Scene::new().await;
+    let (_, pair) = revoked(&mut scene).await;
+    let mut policy = QueuePolicy::default();
+    policy.task.start_to_close.limit = None;
+    scene.publish(&policy).await;
+    let session = scene.register("a").await;
+    let adopt = Adopt { session: session.clone(), nonce: scene.nonce(), pairs: vec![pair] };
+    let [Adopted::Adopted(taken)] = &scene.run(&adopt).await[..] else { panic!("not adopted") };
+    let pair = (taken.id.clone(), taken.token.clone());
+    assert_eq!(scene.beat(&session, 1, &[pair], Mark::None).await.stop, []);
+    let record = scene.dump().await.hash(&scene.key("task:t"));
+    assert!(!record.contains_key("limit") && !record.contains_key("revoked_at"), "{record:?}");
+}
+
+#[tokio::test]
+async fn a_waiting_task_past_its_deadline_is_set_aside_and_not_handed_out() {
+    let mut scene = Scene::new().await;
+    let mut new = task("t");
+    new.deadline = Some(Duration::from_secs(1));
+    scene.run(&Enqueue { tasks: vec![new] }).await;
+    let session = scene.register("a").await;
+    scene.elapse(Duration::from_secs(2)).await;
+    assert_eq!(scene.take(&session).await, []);
+    let left = scene.dump().await;
+    assert_eq!(left.zset(&scene.key("dead")).len(), 1);
+    assert!(left.zset(&scene.key("pending")).is_empty() && left.zset(&scene.key("expiring")).is_empty());
+}
+
+#[tokio::test]
+async fn a_heartbeat_from_the_future_does_not_outlive_its_session() {
+    let mut scene = Scene::new().await;
+    let (session, _) = scene.running().await;
+    let far = (i64::MAX / 1024).to_string();
+    scene.plain(&["ZADD", &scene.key("agents"), &far, session.as_str()]).await;
+    scene.observe().await;
+    scene.elapse(2 * LOST).await;
+    assert_eq!(scene.observe().await.facts.silent.len(), 1);
+}
+
+#[tokio::test]
+async fn the_sweeper_is_called_as_soon_as_a_shorter_limit_joins_and_not_by_one_that_has_gone() {
+    let mut scene = Scene::new().await;
+    let (session, long) = scene.running().await;
+    let mut policy = QueuePolicy::default();
+    policy.task.start_to_close.limit = Some(Duration::from_secs(10));
+    scene.publish(&policy).await;
+    scene.enqueue("short").await;
+    let short = scene.take_one(&session).await;
+    scene.elapse(Duration::from_secs(11)).await;
+    scene.beat(&session, 1, &[], Mark::None).await;
+    let ids = |seen: &[backstop::core::facts::TaskFacts]| {
+        seen.iter().map(|task| task.id.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(ids(&scene.observe().await.facts.overdue[0].tasks), ["short"]);
+    scene.complete(&short).await;
+    assert_eq!(scene.observe().await.facts.overdue, []);
+    let due = scene.dump().await.zset(&scene.key("due"))[session.as_str()];
+    let first = scene.dump().await.zset(&scene.key(&format!("running:{session}")))[&long.0];
+    assert!((due - first).abs() < 0.5, "{due} {first}");
+}
+
+#[tokio::test]
+async fn the_sweeper_is_called_for_an_adopted_task_and_for_a_sign_of_life_under_a_shorter_policy() {
+    let mut scene = Scene::new().await;
+    let (_, pair) = scene.running().await;
+    let mut policy = QueuePolicy::default();
+    policy.task.task_heartbeat_timeout = Some(Duration::from_secs(20));
+    scene.publish(&policy).await;
+    let session = scene.register("a").await;
+    let adopt = Adopt { session: session.clone(), nonce: scene.nonce(), pairs: vec![pair] };
+    let [Adopted::Adopted(taken)] = &scene.run(&adopt).await[..] else { panic!("not adopted") };
+    let due = scene.dump().await.zset(&scene.key("due"))[session.as_str()];
+    policy.task.task_heartbeat_timeout = Some(Duration::from_secs(5));
+    scene.publish(&policy).await;
+    scene.beat(&session, 1, &[(taken.id.clone(), taken.token.clone())], Mark::Alive).await;
+    let sooner = scene.dump().await.zset(&scene.key("due"))[session.as_str()];
+    assert!(sooner < due, "{sooner} {due}");
+}
+
+#[tokio::test]
+async fn a_queue_that_remembers_nothing_of_what_is_done_completes_all_the_same() {
+    let mut scene = Scene::new().await;
+    scene.publish(&QueuePolicy { keep_done: Duration::ZERO, ..QueuePolicy::default() }).await;
+    let (_, pair) = scene.running().await;
+    assert_eq!(scene.complete(&pair).await, Completed::Completed);
+}
+
+#[tokio::test]
+async fn a_refused_completion_sent_again_counts_nothing_anew() {
+    let mut scene = Scene::new().await;
+    let mut policy = QueuePolicy::default();
+    policy.task.late_results = LateResults::Refuse;
+    scene.publish(&policy).await;
+    let (_, pair) = scene.abandoned().await;
+    let page = scene.observe().await;
+    scene.apply(&page, Action::Reset).await;
+    assert_eq!(scene.complete(&pair).await, Completed::Late);
+    let before = scene.dump().await;
+    assert_eq!(scene.complete(&pair).await, Completed::Late);
+    assert_eq!(scene.dump().await, before);
+}
