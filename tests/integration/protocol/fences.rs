@@ -15,7 +15,7 @@ use backstop::native::scripts::enqueue::Enqueue;
 use backstop::native::scripts::expire::{Expire, ExpireAnswer};
 use backstop::native::scripts::fail::Failed;
 use backstop::native::scripts::forget::{Forget, Forgotten};
-use backstop::native::scripts::register::{RegisterAnswer, Wanted};
+use backstop::native::scripts::register::{Register, RegisterAnswer, Wanted};
 use backstop::native::scripts::release::Released;
 use backstop::native::scripts::reset::{Reset, ResetByHand};
 use backstop::native::scripts::switch::Switch;
@@ -133,9 +133,13 @@ async fn a_pool_gives_out_what_is_free_or_lost_and_never_what_is_only_silent() {
     assert_eq!(session.identity(), sessions[1].identity());
 }
 
+fn pooled(scene: &mut Scene) -> Register {
+    let wanted = Wanted::Pool { prefix: Identity::new("p").unwrap(), size: 2 };
+    Register { wanted, ..scene.registration("p") }
+}
+
 async fn from_pool(scene: &mut Scene) -> RegisterAnswer {
-    let mut register = scene.registration("p");
-    register.wanted = Wanted::Pool { prefix: Identity::new("p").unwrap(), size: 2 };
+    let register = pooled(scene);
     scene.run(&register).await
 }
 
@@ -294,4 +298,21 @@ async fn a_refused_completion_sent_again_counts_nothing_anew() {
     let before = scene.dump().await;
     assert_eq!(scene.complete(&pair).await, Completed::Late);
     assert_eq!(scene.dump().await, before);
+}
+
+#[tokio::test]
+async fn one_of_a_pool_that_was_lost_goes_on_under_any_identity_that_is_free() {
+    let mut scene = Scene::new().await;
+    let (first, _) = registered(from_pool(&mut scene).await);
+    let (second, _) = registered(from_pool(&mut scene).await);
+    scene.elapse(2 * LOST).await;
+    for seen in scene.observe().await.facts.silent {
+        let forget = Forget { session: seen.session, seen_beat_ms: seen.beat_ms.unwrap() };
+        assert_eq!(scene.run(&forget).await, Forgotten::Forgotten);
+    }
+    // Both wake up, in the other order: the first free identity is not the one that the second had.
+    for lost in [second, first] {
+        let again = Register { lost: Some(lost), ..pooled(&mut scene) };
+        registered(scene.run(&again).await);
+    }
 }
