@@ -316,3 +316,19 @@ async fn one_of_a_pool_that_was_lost_goes_on_under_any_identity_that_is_free() {
         registered(scene.run(&again).await);
     }
 }
+
+#[tokio::test]
+async fn a_task_that_shows_life_is_not_called_silent_once_its_type_need_not_show_any() {
+    let mut scene = Scene::new().await;
+    let mut policy = QueuePolicy::default();
+    policy.task.task_heartbeat_timeout = Some(Duration::from_secs(20));
+    scene.publish(&policy).await;
+    let (session, pair) = scene.running().await;
+    policy.task.task_heartbeat_timeout = None;
+    scene.publish(&policy).await;
+    for number in 1..=3 {
+        scene.elapse(Duration::from_secs(10)).await;
+        scene.beat(&session, number, std::slice::from_ref(&pair), Mark::Alive).await;
+        assert!(scene.observe().await.facts.overdue.is_empty(), "after beat {number}");
+    }
+}
