@@ -163,11 +163,18 @@ async fn an_older_beat_keeps_the_session_alive_and_rolls_no_checkpoint_back() {
 async fn a_superseded_sessions_beat_writes_nothing_and_still_learns_what_it_lost() {
     let mut scene = Scene::new().await;
     let (older, pair) = scene.running().await;
-    let newer = scene.register("a").await;
+    scene.enqueue("kept").await;
+    let kept = scene.take_one(&older).await;
+    let newer = scene.registration("a");
+    let (newer, held) = registered(scene.run(&newer).await);
+    let mut told: Vec<_> = held.iter().map(|task| (task.id.as_str(), task.token.as_str())).collect();
+    told.sort_unstable();
+    assert_eq!(told, [(kept.0.as_str(), kept.1.as_str()), (pair.0.as_str(), pair.1.as_str())]);
     let adopt = Adopt { session: newer, nonce: scene.nonce(), pairs: vec![pair.clone()] };
     scene.run(&adopt).await;
     let before = scene.dump().await;
-    let answer = scene.beat(&older, 9, std::slice::from_ref(&pair), Mark::Checkpoint(b"x".to_vec())).await;
+    let listed = [pair.clone(), kept];
+    let answer = scene.beat(&older, 9, &listed, Mark::Checkpoint(b"x".to_vec())).await;
     assert_eq!(answer.word, BeatWord::Superseded);
     assert_eq!(answer.stop, [(pair.0, pair.1, StopWhy::Gone)]);
     assert_eq!(scene.dump().await, before);
@@ -215,6 +222,28 @@ async fn an_adoption_by_a_session_that_is_superseded_or_forgotten_is_refused() {
     scene.register("a").await;
     scene.plain(&["ZADD", &scene.key("agents"), "1", second.as_str()]).await;
     assert_eq!(scene.run(&adopt).await, [Adopted::Lost]);
+}
+
+#[tokio::test]
+async fn nobody_adopts_or_gives_back_what_another_identity_runs() {
+    let mut scene = Scene::new().await;
+    let (_, pair) = scene.running().await;
+    let stranger = scene.register("b").await;
+    let adopt = Adopt { session: stranger.clone(), nonce: scene.nonce(), pairs: vec![pair.clone()] };
+    assert_eq!(scene.run(&adopt).await, [Adopted::NotYours]);
+    assert_eq!(scene.release(&stranger, &pair).await, Released::Late);
+    assert_eq!(scene.complete(&pair).await, Completed::Completed);
+}
+
+#[tokio::test]
+async fn a_session_that_runs_something_does_not_leave() {
+    let mut scene = Scene::new().await;
+    let (session, pair) = scene.running().await;
+    let leave = Leave { session: session.clone() };
+    assert_eq!(scene.run(&leave).await, LeaveAnswer::Holds(vec![pair.clone()]));
+    assert!(scene.dump().await.zset(&scene.key("agents")).contains_key(session.as_str()));
+    scene.release(&session, &pair).await;
+    assert_eq!(scene.run(&leave).await, LeaveAnswer::Left);
 }
 
 #[tokio::test]

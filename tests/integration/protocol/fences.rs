@@ -13,6 +13,7 @@ use backstop::native::scripts::complete::Completed;
 use backstop::native::scripts::declare::{Declare, Declared};
 use backstop::native::scripts::enqueue::Enqueue;
 use backstop::native::scripts::expire::{Expire, ExpireAnswer};
+use backstop::native::scripts::extend::{Extend, Extended};
 use backstop::native::scripts::fail::Failed;
 use backstop::native::scripts::forget::{Forget, Forgotten};
 use backstop::native::scripts::register::{Register, RegisterAnswer, Wanted};
@@ -100,7 +101,9 @@ async fn a_beat_undoes_being_lost_and_not_a_drain() {
     let seen_beat_ms = page.facts.silent[0].beat_ms.unwrap();
     let declare = Declare { session: session.to_string(), seen_beat_ms };
     assert_eq!(scene.run(&declare).await, Declared::Lost);
-    assert_eq!(scene.beat(&session, 1, &[], Mark::None).await.word, BeatWord::Drain);
+    for number in 1..=2 {
+        assert_eq!(scene.beat(&session, number, &[], Mark::None).await.word, BeatWord::Drain);
+    }
     assert_eq!(scene.dump().await.hash(&scene.key("agent:a"))["state"], "active");
 }
 
@@ -331,4 +334,40 @@ async fn a_task_that_shows_life_is_not_called_silent_once_its_type_need_not_show
         scene.beat(&session, number, std::slice::from_ref(&pair), Mark::Alive).await;
         assert!(scene.observe().await.facts.overdue.is_empty(), "after beat {number}");
     }
+}
+
+/// When the sweeper is called for a session, and where its first task stands.
+async fn called_and_first(scene: &Scene, session: &Session) -> (f64, f64) {
+    let dump = scene.dump().await;
+    let running = dump.zset(&scene.key(&format!("running:{session}")));
+    let first = running.into_values().fold(f64::INFINITY, f64::min);
+    (dump.zset(&scene.key("due"))[session.as_str()], first)
+}
+
+#[tokio::test]
+async fn a_longer_limit_that_joins_does_not_put_the_sweeper_off() {
+    let mut scene = Scene::new().await;
+    let (session, _) = scene.running().await;
+    let mut policy = QueuePolicy::default();
+    policy.task.start_to_close.limit = Some(Duration::from_secs(36_000));
+    scene.publish(&policy).await;
+    scene.enqueue("long").await;
+    scene.take_one(&session).await;
+    let (called, first) = called_and_first(&scene, &session).await;
+    assert!(called <= first, "{called} {first}");
+}
+
+#[tokio::test]
+async fn the_sweeper_is_called_for_what_a_person_cancelled_or_gave_less_time() {
+    let mut scene = Scene::new().await;
+    let (session, (id, token)) = scene.running().await;
+    let now = scene.observe().await.facts.now_ms;
+    let extend = Extend { id: id.clone(), token: token.clone(), limit_ms: now + 60_000, by: "me".to_owned() };
+    assert_eq!(scene.run(&extend).await, Extended::Extended);
+    let (called, first) = called_and_first(&scene, &session).await;
+    assert!(called <= first, "{called} {first}");
+    let cancel = Cancel { id, seen: token, by: "me".to_owned() };
+    assert_eq!(scene.run(&cancel).await, Cancelled::Revoked);
+    let overdue = scene.observe().await.facts.overdue;
+    assert!(overdue.len() == 1 && overdue[0].tasks[0].cancelled, "{overdue:?}");
 }

@@ -142,7 +142,9 @@ async fn a_new_attempt_is_not_moved_by_a_verdict_about_the_last_one() {
     // Neither giving back nor taking is a sign of life: the session is as silent as the page says.
     scene.release(&session, &pair).await;
     let next = scene.take_one(&session).await;
-    assert_eq!(scene.apply(&page, Action::Reset).await, skipped());
+    for action in [Action::Reset, Action::DeadLetter, Action::Revoke] {
+        assert_eq!(scene.apply(&page, action).await, skipped(), "{action:?}");
+    }
     assert_eq!(scene.complete(&next).await, Completed::Completed);
 }
 
