@@ -291,6 +291,11 @@ async fn redriving_or_discarding_names_one_death_and_hits_no_other() {
     assert_eq!(scene.run(&redrive).await, [Redriven::Changed]);
     assert_eq!(scene.run(&discard).await, [Discarded::Changed]);
     let mut seen = died(&scene, &second).await;
+    // Two deaths in one millisecond are told apart by their tokens.
+    let twin = SeenDead { token: first.1.clone(), ..seen.clone() };
+    let redrive = Redrive { deadline: None, by: by(), dead: vec![twin.clone()] };
+    assert_eq!(scene.run(&redrive).await, [Redriven::Changed]);
+    assert_eq!(scene.run(&Discard { by: by(), dead: vec![twin] }).await, [Discarded::Changed]);
     seen.died_at_ms += 1;
     assert_eq!(scene.run(&Discard { by: by(), dead: vec![seen.clone()] }).await, [Discarded::Changed]);
     assert_eq!(

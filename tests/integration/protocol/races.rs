@@ -265,6 +265,31 @@ async fn two_sweepers_with_the_same_page_reset_once() {
 }
 
 #[tokio::test]
+async fn a_redriven_task_begins_without_what_it_was_charged_and_told() {
+    let mut scene = Scene::new().await;
+    let mut new = task("t");
+    new.deadline = Some(Duration::from_secs(90));
+    scene.run(&Enqueue { tasks: vec![new] }).await;
+    let session = scene.register("a").await;
+    let first = scene.take_one(&session).await;
+    scene.fail(&first).await;
+    scene.elapse(2 * LOST).await;
+    let pair = scene.take_one(&session).await;
+    let page = scene.observe().await;
+    cancel(&scene, &pair).await;
+    assert_eq!(scene.apply(&page, Action::Reset).await, ApplyAnswer::Done(vec![true]));
+    scene.elapse(2 * LOST).await;
+    let expire = Expire { ids: vec!["t".to_owned()] };
+    assert_eq!(scene.run(&expire).await, ExpireAnswer::Done(vec![Expired::Expired]));
+    let dead = vec![died(&scene, &pair.1).await];
+    let redrive = Redrive { deadline: Some(LOST), by: "me".to_owned(), dead };
+    assert_eq!(scene.run(&redrive).await, [Redriven::Redriven]);
+    let session = scene.register("b").await;
+    let taken = scene.take(&session).await;
+    assert_eq!((taken[0].attempt, taken[0].failures, taken[0].abandonments), (3, 0, 0));
+}
+
+#[tokio::test]
 async fn a_task_that_was_redriven_with_a_new_deadline_does_not_expire_by_an_older_page() {
     let mut scene = Scene::new().await;
     let mut new = task("t");
