@@ -265,7 +265,34 @@ async fn two_sweepers_with_the_same_page_reset_once() {
 }
 
 #[tokio::test]
-async fn a_redriven_task_begins_without_what_it_was_charged_and_told() {
+async fn a_cancelled_task_is_no_dead_letter_though_its_deadline_passed_before_anyone_took_it() {
+    for taken in [false, true] {
+        let mut scene = Scene::new().await;
+        let mut new = task("t");
+        new.deadline = Some(Duration::from_secs(90));
+        scene.run(&Enqueue { tasks: vec![new] }).await;
+        let session = scene.register("a").await;
+        let pair = scene.take_one(&session).await;
+        scene.elapse(2 * LOST).await;
+        let page = scene.observe().await;
+        assert_eq!(cancel(&scene, &pair).await, Cancelled::Revoked);
+        assert_eq!(scene.apply(&page, Action::Reset).await, ApplyAnswer::Done(vec![true]));
+        scene.elapse(2 * LOST).await;
+        if taken {
+            let other = scene.register("b").await;
+            assert_eq!(scene.take(&other).await, []);
+        } else {
+            let expire = Expire { ids: vec!["t".to_owned()] };
+            assert_eq!(scene.run(&expire).await, ExpireAnswer::Done(vec![Expired::Discarded]));
+        }
+        let dump = scene.dump().await;
+        assert_eq!(dump.hash(&scene.key("stats"))["discarded"], "1");
+        assert!(dump.zset(&scene.key("dead")).is_empty() && dump.zset(&scene.key("expiring")).is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_redriven_task_begins_without_what_it_was_charged() {
     let mut scene = Scene::new().await;
     let mut new = task("t");
     new.deadline = Some(Duration::from_secs(90));
@@ -276,7 +303,6 @@ async fn a_redriven_task_begins_without_what_it_was_charged_and_told() {
     scene.elapse(2 * LOST).await;
     let pair = scene.take_one(&session).await;
     let page = scene.observe().await;
-    cancel(&scene, &pair).await;
     assert_eq!(scene.apply(&page, Action::Reset).await, ApplyAnswer::Done(vec![true]));
     scene.elapse(2 * LOST).await;
     let expire = Expire { ids: vec!["t".to_owned()] };
