@@ -90,12 +90,10 @@ for _, id in ipairs(ids) do
     if attempt > 1 then
       past = call('HMGET', key, 'abandonments', 'failures')
       checkpoint = call('GET', base .. 'checkpoint:' .. id) or ''
-      -- Cleared here and not by the reset, whose page is the one that must be fast.
+      -- The limits are this attempt's own. Cleared here and not by the reset, whose page is the one that must be fast.
       call('HDEL', key, 'revoked_at', 'reason', 'limit', 'alive_until', 'alerted')
       if string.sub(t[7] or '', 1, 7) == '!reset:' then count('reclaimed') end
     end
-    -- The limits are this attempt's own, whatever policy the last one ran under.
-    if attempt > 1 then call('HDEL', key, 'limit', 'alive_until', 'alerted') end
     call('HSET', key, unpack(record))
     local score = earliest(now, limit, alive, t[4])
     if not first or score < first then first = score end

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use backstop::core::id::{Identity, Session};
 use backstop::core::policy::{LateResults, QueuePolicy};
-use backstop::core::words::Action;
+use backstop::core::words::{Action, Guard};
 use backstop::native::scripts::adopt::{Adopt, Adopted};
 use backstop::native::scripts::apply::ApplyAnswer;
 use backstop::native::scripts::beat::{BeatWord, Mark};
@@ -16,6 +16,7 @@ use backstop::native::scripts::expire::{Expire, ExpireAnswer};
 use backstop::native::scripts::extend::{Extend, Extended};
 use backstop::native::scripts::fail::Failed;
 use backstop::native::scripts::forget::{Forget, Forgotten};
+use backstop::native::scripts::note::Note;
 use backstop::native::scripts::register::{Register, RegisterAnswer, Wanted};
 use backstop::native::scripts::release::Released;
 use backstop::native::scripts::reset::{Reset, ResetByHand};
@@ -370,4 +371,67 @@ async fn the_sweeper_is_called_for_what_a_person_cancelled_or_gave_less_time() {
     assert_eq!(scene.run(&cancel).await, Cancelled::Revoked);
     let overdue = scene.observe().await.facts.overdue;
     assert!(overdue.len() == 1 && overdue[0].tasks[0].cancelled, "{overdue:?}");
+}
+
+#[tokio::test]
+async fn a_task_that_is_only_listed_has_shown_no_life_of_its_own() {
+    let mut scene = Scene::new().await;
+    let mut policy = QueuePolicy::default();
+    policy.task.task_heartbeat_timeout = Some(Duration::from_secs(20));
+    scene.publish(&policy).await;
+    let (session, pair) = scene.running().await;
+    scene.elapse(Duration::from_secs(21)).await;
+    scene.beat(&session, 1, std::slice::from_ref(&pair), Mark::None).await;
+    assert_eq!(scene.observe().await.facts.overdue.len(), 1);
+    scene.beat(&session, 2, std::slice::from_ref(&pair), Mark::Alive).await;
+    assert_eq!(scene.observe().await.facts.overdue, []);
+}
+
+#[tokio::test]
+async fn more_time_does_not_take_back_that_a_task_was_cancelled() {
+    let mut scene = Scene::new().await;
+    let (_, (id, token)) = scene.running().await;
+    let limit_ms = scene.observe().await.facts.now_ms + 60_000;
+    let cancel = Cancel { id: id.clone(), seen: token.clone(), by: "me".to_owned() };
+    assert_eq!(scene.run(&cancel).await, Cancelled::Revoked);
+    let extend = Extend { id, token, limit_ms, by: "me".to_owned() };
+    assert_eq!(scene.run(&extend).await, Extended::Changed);
+}
+
+#[tokio::test]
+async fn a_grace_is_lengthened_and_never_shortened() {
+    let scene = Scene::new().await;
+    let grace = |long| Note { grace: Some((Guard::ClockJumped, long)), fields: Vec::new() };
+    scene.run(&grace(GRACE)).await;
+    let open = scene.observe().await.grace_until_ms;
+    scene.run(&grace(GRACE / 2)).await;
+    assert_eq!(scene.observe().await.grace_until_ms, open);
+    scene.run(&grace(GRACE * 2)).await;
+    assert!(scene.observe().await.grace_until_ms > open);
+}
+
+#[tokio::test]
+async fn no_session_runs_more_than_256_tasks_however_it_comes_by_them() {
+    let mut scene = Scene::new().await;
+    for page in 0..6 {
+        let tasks = (0..50).map(|n| task(&format!("t{page}-{n}"))).collect();
+        scene.run(&Enqueue { tasks }).await;
+    }
+    let former = scene.register("a").await;
+    let pair = scene.take(&former).await.remove(0);
+    let session = scene.register("a").await;
+    let mut held = 0;
+    for _ in 0..5 {
+        held += scene.take(&session).await.len();
+    }
+    assert_eq!(held, 250);
+    for _ in 0..6 {
+        scene.enqueue(&format!("more{held}")).await;
+        held += scene.take(&session).await.len();
+    }
+    assert_eq!(held, 256);
+    scene.enqueue("one-too-many").await;
+    assert_eq!(scene.take(&session).await, []);
+    let adopt = Adopt { session, nonce: scene.nonce(), pairs: vec![(pair.id, pair.token)] };
+    assert_eq!(scene.run(&adopt).await, [Adopted::Full]);
 }
