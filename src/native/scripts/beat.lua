@@ -51,9 +51,11 @@ for i = 4, #ARGV, 3 do
       stop[#stop + 1] = t[4] and 'cancelled' or 'revoked'
     elseif fresh and mark ~= '' then
       local heartbeat = limits_of(t[8]).heartbeat
-      if heartbeat >= 0 then
-        call('HSET', task_key(id), 'alive_until', now + heartbeat)
-        local score = earliest(tonumber(t[5]), t[6], now + heartbeat, t[7])
+      local alive = heartbeat >= 0 and now + heartbeat or nil
+      if alive then call('HSET', task_key(id), 'alive_until', alive) end
+      -- What its type need not show any more must not let it be called silent.
+      if alive or call('HDEL', task_key(id), 'alive_until') == 1 then
+        local score = earliest(tonumber(t[5]), t[6], alive, t[7])
         call('ZADD', mine, 'XX', score, id)
         call('ZADD', due, 'LT', score, session)
       end

@@ -2,7 +2,7 @@
 -- Sets aside pending and delayed tasks whose deadline has passed.
 -- KEYS    the queue's fixed keys
 -- ARGV    format, then ids (100 at most)
--- RETURNS held, or for each: expired | skipped (not so any more)
+-- RETURNS held, or for each: expired | discarded (it was cancelled) | skipped (not so any more)
 -- GUARD   this is the server that was known, no grace is open; the deadline has passed by the server's clock; the task
 --         does not run
 -- REPEAT  skipped
@@ -14,7 +14,7 @@ for _, index in ipairs({ pending, delayed, expiring, dead }) do call('ZCARD', in
 local answers, moved = {}, {}
 for i = 2, #ARGV do
   local id = ARGV[i]
-  local t = call('HMGET', task_key(id), 'type', 'session', 'deadline')
+  local t = call('HMGET', task_key(id), 'type', 'session', 'deadline', 'cancelled', 'token')
   local answer = 'skipped'
   if not t[1] then
     call('ZREM', expiring, id)
@@ -22,10 +22,18 @@ for i = 2, #ARGV do
     -- It is judged as a running task; should it be reset, its place here is what ends it.
     answer = 'skipped'
   elseif t[3] and tonumber(t[3]) <= now and (call('ZREM', pending, id) == 1 or call('ZREM', delayed, id) == 1) then
-    bury(id, 'expired', now)
-    count('expired')
-    moved[#moved + 1] = id
-    answer = 'expired'
+    if t[4] then
+      -- A person cancelled it while it ran, and a reset was quicker: nobody wants to see it again.
+      call('ZREM', expiring, id)
+      finish(id, 'discarded:' .. t[5], 86400000)
+      count('discarded')
+      answer = 'discarded'
+    else
+      bury(id, 'expired', now)
+      count('expired')
+      moved[#moved + 1] = id
+      answer = 'expired'
+    end
   end
   answers[#answers + 1] = answer
 end

@@ -15,6 +15,8 @@ words!(
     Expired {
         /// It is a dead letter now.
         Expired = "expired",
+        /// A person had cancelled it; it is gone.
+        Discarded = "discarded",
         /// Nothing: it isn't so any more.
         Skipped = "skipped",
     }

@@ -6,7 +6,8 @@
 -- RETURNS registered, session, heartbeat interval ms, stop-on-agent ms (-1: never),
 --         {session, id, token, type, checkpoint, …} what predecessors hold (100 at most; adopt or release, then ask again)
 --         | superseded | pool_full
--- GUARD   a client that was declared lost gets a session only while the identity's current one is the lost one
+-- GUARD   a client that was declared lost gets a session only while the identity's current one is the lost one; out of
+--         a pool, any identity that is free
 -- REPEAT  a known nonce gets the same session, or superseded if that is no longer the current one
 -- COST    60 µs; 1.5 µs more for each identity of a pool that is passed over
 --! include head policy
@@ -77,7 +78,8 @@ end
 local key = base .. 'agent:' .. identity
 local a = call('HMGET', key, 'session', 'held', 'nonces')
 local current = a[1]
-if lost ~= '' and current and current ~= lost then return { 'superseded' } end
+-- What a pool gives out is free, whoever had it.
+if size == 0 and lost ~= '' and current and current ~= lost then return { 'superseded' } end
 if not format then call('HSET', control, 'format', ARGV[1]) end
 local number = call('HINCRBY', control, 'incarnation', 1)
 local session = identity .. '.' .. number .. '-' .. string.sub(nonce, 1, 8)

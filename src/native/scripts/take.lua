@@ -57,16 +57,16 @@ for _, id in ipairs(ids) do
   local payload = t[5] or (t[1] and call('GET', base .. 'payload:' .. id))
   if not t[1] then
     count('skipped:no_record')
-  elseif t[4] and tonumber(t[4]) <= now then
-    bury(id, 'expired', now)
-    count('expired')
-  elseif not payload then
-    bury(id, 'no_payload', now)
   elseif t[2] and call('HEXISTS', key, 'cancelled') == 1 then
     -- A person cancelled it while it ran, and a reset was quicker than the order to stop.
     finish(id, 'discarded:' .. (call('HGET', key, 'token') or ''), 86400000)
     call('ZREM', expiring, id)
     count('discarded')
+  elseif t[4] and tonumber(t[4]) <= now then
+    bury(id, 'expired', now)
+    count('expired')
+  elseif not payload then
+    bury(id, 'no_payload', now)
   else
     bytes = bytes + #payload
     if bytes > most_bytes and #rows > 0 then break end
@@ -90,12 +90,10 @@ for _, id in ipairs(ids) do
     if attempt > 1 then
       past = call('HMGET', key, 'abandonments', 'failures')
       checkpoint = call('GET', base .. 'checkpoint:' .. id) or ''
-      -- Cleared here and not by the reset, whose page is the one that must be fast.
+      -- The limits are this attempt's own. Cleared here and not by the reset, whose page is the one that must be fast.
       call('HDEL', key, 'revoked_at', 'reason', 'limit', 'alive_until', 'alerted')
       if string.sub(t[7] or '', 1, 7) == '!reset:' then count('reclaimed') end
     end
-    -- The limits are this attempt's own, whatever policy the last one ran under.
-    if attempt > 1 then call('HDEL', key, 'limit', 'alive_until', 'alerted') end
     call('HSET', key, unpack(record))
     local score = earliest(now, limit, alive, t[4])
     if not first or score < first then first = score end

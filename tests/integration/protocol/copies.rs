@@ -163,11 +163,18 @@ async fn an_older_beat_keeps_the_session_alive_and_rolls_no_checkpoint_back() {
 async fn a_superseded_sessions_beat_writes_nothing_and_still_learns_what_it_lost() {
     let mut scene = Scene::new().await;
     let (older, pair) = scene.running().await;
-    let newer = scene.register("a").await;
+    scene.enqueue("kept").await;
+    let kept = scene.take_one(&older).await;
+    let newer = scene.registration("a");
+    let (newer, held) = registered(scene.run(&newer).await);
+    let mut told: Vec<_> = held.iter().map(|task| (task.id.as_str(), task.token.as_str())).collect();
+    told.sort_unstable();
+    assert_eq!(told, [(kept.0.as_str(), kept.1.as_str()), (pair.0.as_str(), pair.1.as_str())]);
     let adopt = Adopt { session: newer, nonce: scene.nonce(), pairs: vec![pair.clone()] };
     scene.run(&adopt).await;
     let before = scene.dump().await;
-    let answer = scene.beat(&older, 9, std::slice::from_ref(&pair), Mark::Checkpoint(b"x".to_vec())).await;
+    let listed = [pair.clone(), kept];
+    let answer = scene.beat(&older, 9, &listed, Mark::Checkpoint(b"x".to_vec())).await;
     assert_eq!(answer.word, BeatWord::Superseded);
     assert_eq!(answer.stop, [(pair.0, pair.1, StopWhy::Gone)]);
     assert_eq!(scene.dump().await, before);
@@ -218,6 +225,28 @@ async fn an_adoption_by_a_session_that_is_superseded_or_forgotten_is_refused() {
 }
 
 #[tokio::test]
+async fn nobody_adopts_or_gives_back_what_another_identity_runs() {
+    let mut scene = Scene::new().await;
+    let (_, pair) = scene.running().await;
+    let stranger = scene.register("b").await;
+    let adopt = Adopt { session: stranger.clone(), nonce: scene.nonce(), pairs: vec![pair.clone()] };
+    assert_eq!(scene.run(&adopt).await, [Adopted::NotYours]);
+    assert_eq!(scene.release(&stranger, &pair).await, Released::Late);
+    assert_eq!(scene.complete(&pair).await, Completed::Completed);
+}
+
+#[tokio::test]
+async fn a_session_that_runs_something_does_not_leave() {
+    let mut scene = Scene::new().await;
+    let (session, pair) = scene.running().await;
+    let leave = Leave { session: session.clone() };
+    assert_eq!(scene.run(&leave).await, LeaveAnswer::Holds(vec![pair.clone()]));
+    assert!(scene.dump().await.zset(&scene.key("agents")).contains_key(session.as_str()));
+    scene.release(&session, &pair).await;
+    assert_eq!(scene.run(&leave).await, LeaveAnswer::Left);
+}
+
+#[tokio::test]
 async fn what_a_person_asked_for_an_attempt_does_not_hit_the_next_one() {
     let mut scene = Scene::new().await;
     let (session, (id, token)) = scene.running().await;
@@ -262,6 +291,11 @@ async fn redriving_or_discarding_names_one_death_and_hits_no_other() {
     assert_eq!(scene.run(&redrive).await, [Redriven::Changed]);
     assert_eq!(scene.run(&discard).await, [Discarded::Changed]);
     let mut seen = died(&scene, &second).await;
+    // Two deaths in one millisecond are told apart by their tokens.
+    let twin = SeenDead { token: first.1.clone(), ..seen.clone() };
+    let redrive = Redrive { deadline: None, by: by(), dead: vec![twin.clone()] };
+    assert_eq!(scene.run(&redrive).await, [Redriven::Changed]);
+    assert_eq!(scene.run(&Discard { by: by(), dead: vec![twin] }).await, [Discarded::Changed]);
     seen.died_at_ms += 1;
     assert_eq!(scene.run(&Discard { by: by(), dead: vec![seen.clone()] }).await, [Discarded::Changed]);
     assert_eq!(

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use backstop::core::id::{Identity, Session};
 use backstop::core::policy::{LateResults, QueuePolicy};
-use backstop::core::words::Action;
+use backstop::core::words::{Action, Guard};
 use backstop::native::scripts::adopt::{Adopt, Adopted};
 use backstop::native::scripts::apply::ApplyAnswer;
 use backstop::native::scripts::beat::{BeatWord, Mark};
@@ -13,9 +13,11 @@ use backstop::native::scripts::complete::Completed;
 use backstop::native::scripts::declare::{Declare, Declared};
 use backstop::native::scripts::enqueue::Enqueue;
 use backstop::native::scripts::expire::{Expire, ExpireAnswer};
+use backstop::native::scripts::extend::{Extend, Extended};
 use backstop::native::scripts::fail::Failed;
 use backstop::native::scripts::forget::{Forget, Forgotten};
-use backstop::native::scripts::register::{RegisterAnswer, Wanted};
+use backstop::native::scripts::note::Note;
+use backstop::native::scripts::register::{Register, RegisterAnswer, Wanted};
 use backstop::native::scripts::release::Released;
 use backstop::native::scripts::reset::{Reset, ResetByHand};
 use backstop::native::scripts::switch::Switch;
@@ -135,9 +137,13 @@ async fn a_pool_gives_out_what_is_free_or_lost_and_never_what_is_only_silent() {
     assert_eq!(session.identity(), sessions[1].identity());
 }
 
+fn pooled(scene: &mut Scene) -> Register {
+    let wanted = Wanted::Pool { prefix: Identity::new("p").unwrap(), size: 2 };
+    Register { wanted, ..scene.registration("p") }
+}
+
 async fn from_pool(scene: &mut Scene) -> RegisterAnswer {
-    let mut register = scene.registration("p");
-    register.wanted = Wanted::Pool { prefix: Identity::new("p").unwrap(), size: 2 };
+    let register = pooled(scene);
     scene.run(&register).await
 }
 
@@ -296,4 +302,136 @@ async fn a_refused_completion_sent_again_counts_nothing_anew() {
     let before = scene.dump().await;
     assert_eq!(scene.complete(&pair).await, Completed::Late);
     assert_eq!(scene.dump().await, before);
+}
+
+#[tokio::test]
+async fn one_of_a_pool_that_was_lost_goes_on_under_any_identity_that_is_free() {
+    let mut scene = Scene::new().await;
+    let (first, _) = registered(from_pool(&mut scene).await);
+    let (second, _) = registered(from_pool(&mut scene).await);
+    scene.elapse(2 * LOST).await;
+    for seen in scene.observe().await.facts.silent {
+        let forget = Forget { session: seen.session, seen_beat_ms: seen.beat_ms.unwrap() };
+        assert_eq!(scene.run(&forget).await, Forgotten::Forgotten);
+    }
+    // Both wake up, in the other order: the first free identity is not the one that the second had.
+    for lost in [second, first] {
+        let again = Register { lost: Some(lost), ..pooled(&mut scene) };
+        registered(scene.run(&again).await);
+    }
+}
+
+#[tokio::test]
+async fn a_task_that_shows_life_is_not_called_silent_once_its_type_need_not_show_any() {
+    let mut scene = Scene::new().await;
+    let mut policy = QueuePolicy::default();
+    policy.task.task_heartbeat_timeout = Some(Duration::from_secs(20));
+    scene.publish(&policy).await;
+    let (session, pair) = scene.running().await;
+    policy.task.task_heartbeat_timeout = None;
+    scene.publish(&policy).await;
+    for number in 1..=3 {
+        scene.elapse(Duration::from_secs(10)).await;
+        scene.beat(&session, number, std::slice::from_ref(&pair), Mark::Alive).await;
+        assert!(scene.observe().await.facts.overdue.is_empty(), "after beat {number}");
+    }
+}
+
+/// When the sweeper is called for a session, and where its first task stands.
+async fn called_and_first(scene: &Scene, session: &Session) -> (f64, f64) {
+    let dump = scene.dump().await;
+    let running = dump.zset(&scene.key(&format!("running:{session}")));
+    let first = running.into_values().fold(f64::INFINITY, f64::min);
+    (dump.zset(&scene.key("due"))[session.as_str()], first)
+}
+
+#[tokio::test]
+async fn a_longer_limit_that_joins_does_not_put_the_sweeper_off() {
+    let mut scene = Scene::new().await;
+    let (session, _) = scene.running().await;
+    let mut policy = QueuePolicy::default();
+    policy.task.start_to_close.limit = Some(Duration::from_secs(36_000));
+    scene.publish(&policy).await;
+    scene.enqueue("long").await;
+    scene.take_one(&session).await;
+    let (called, first) = called_and_first(&scene, &session).await;
+    assert!(called <= first, "{called} {first}");
+}
+
+#[tokio::test]
+async fn the_sweeper_is_called_for_what_a_person_cancelled_or_gave_less_time() {
+    let mut scene = Scene::new().await;
+    let (session, (id, token)) = scene.running().await;
+    let now = scene.observe().await.facts.now_ms;
+    let extend = Extend { id: id.clone(), token: token.clone(), limit_ms: now + 60_000, by: "me".to_owned() };
+    assert_eq!(scene.run(&extend).await, Extended::Extended);
+    let (called, first) = called_and_first(&scene, &session).await;
+    assert!(called <= first, "{called} {first}");
+    let cancel = Cancel { id, seen: token, by: "me".to_owned() };
+    assert_eq!(scene.run(&cancel).await, Cancelled::Revoked);
+    let overdue = scene.observe().await.facts.overdue;
+    assert!(overdue.len() == 1 && overdue[0].tasks[0].cancelled, "{overdue:?}");
+}
+
+#[tokio::test]
+async fn a_task_that_is_only_listed_has_shown_no_life_of_its_own() {
+    let mut scene = Scene::new().await;
+    let mut policy = QueuePolicy::default();
+    policy.task.task_heartbeat_timeout = Some(Duration::from_secs(20));
+    scene.publish(&policy).await;
+    let (session, pair) = scene.running().await;
+    scene.elapse(Duration::from_secs(21)).await;
+    scene.beat(&session, 1, std::slice::from_ref(&pair), Mark::None).await;
+    assert_eq!(scene.observe().await.facts.overdue.len(), 1);
+    scene.beat(&session, 2, std::slice::from_ref(&pair), Mark::Alive).await;
+    assert_eq!(scene.observe().await.facts.overdue, []);
+}
+
+#[tokio::test]
+async fn more_time_does_not_take_back_that_a_task_was_cancelled() {
+    let mut scene = Scene::new().await;
+    let (_, (id, token)) = scene.running().await;
+    let limit_ms = scene.observe().await.facts.now_ms + 60_000;
+    let cancel = Cancel { id: id.clone(), seen: token.clone(), by: "me".to_owned() };
+    assert_eq!(scene.run(&cancel).await, Cancelled::Revoked);
+    let extend = Extend { id, token, limit_ms, by: "me".to_owned() };
+    assert_eq!(scene.run(&extend).await, Extended::Changed);
+}
+
+#[tokio::test]
+async fn a_grace_is_lengthened_and_never_shortened() {
+    let scene = Scene::new().await;
+    let grace = |long| Note { grace: Some((Guard::ClockJumped, long)), fields: Vec::new() };
+    scene.run(&grace(GRACE)).await;
+    let open = scene.observe().await.grace_until_ms;
+    scene.run(&grace(GRACE / 2)).await;
+    assert_eq!(scene.observe().await.grace_until_ms, open);
+    scene.run(&grace(GRACE * 2)).await;
+    assert!(scene.observe().await.grace_until_ms > open);
+}
+
+#[tokio::test]
+async fn no_session_runs_more_than_256_tasks_however_it_comes_by_them() {
+    let mut scene = Scene::new().await;
+    for page in 0..6 {
+        let tasks = (0..50).map(|n| task(&format!("t{page}-{n}"))).collect();
+        scene.run(&Enqueue { tasks }).await;
+    }
+    let former = scene.register("a").await;
+    let pair = scene.take(&former).await.remove(0);
+    let session = scene.register("a").await;
+    let mut held = 0;
+    for _ in 0..5 {
+        held += scene.take(&session).await.len();
+    }
+    assert_eq!(held, 250);
+    for _ in 0..6 {
+        scene.enqueue(&format!("more{held}")).await;
+        held += scene.take(&session).await.len();
+    }
+    assert_eq!(held, 256);
+    scene.enqueue("one-too-many").await;
+    assert_eq!(scene.take(&session).await, []);
+    let adopt = Adopt { session, nonce: scene.nonce(), pairs: vec![(pair.id, pair.token)] };
+    assert_eq!(scene.run(&adopt).await, [Adopted::Full]);
 }

@@ -153,6 +153,10 @@ impl State {
         if self.zset("pending").contains_key(id) {
             assert_eq!(self.zset("pending").get(id).copied(), self.number(id, "seq"), "{id} lost its place");
         }
+        if let Some(token) = record.get("token") {
+            let begins = format!("{}-{}-", record["attempt"], record["seq"]);
+            assert!(token.starts_with(&begins), "{id}: {token} tells no two lives apart: {record:?}");
+        }
         for (field, value) in record {
             assert!(value.len() <= 64, "{id}: {field} turns the record into a hash table");
         }

@@ -152,7 +152,9 @@ async fn a_new_attempt_is_not_moved_by_a_verdict_about_the_last_one() {
     // Neither giving back nor taking is a sign of life: the session is as silent as the page says.
     scene.release(&session, &pair).await;
     let next = scene.take_one(&session).await;
-    assert_eq!(scene.apply(&page, Action::Reset).await, skipped());
+    for action in [Action::Reset, Action::DeadLetter, Action::Revoke] {
+        assert_eq!(scene.apply(&page, action).await, skipped(), "{action:?}");
+    }
     assert_eq!(scene.complete(&next).await, Completed::Completed);
 }
 
@@ -270,6 +272,57 @@ async fn two_sweepers_with_the_same_page_reset_once() {
         assert_eq!(scene.apply(&page, action).await, skipped());
     }
     assert_eq!(scene.dump().await, before);
+}
+
+#[tokio::test]
+async fn a_cancelled_task_is_no_dead_letter_though_its_deadline_passed_before_anyone_took_it() {
+    for taken in [false, true] {
+        let mut scene = Scene::new().await;
+        let mut new = task("t");
+        new.deadline = Some(Duration::from_secs(90));
+        scene.run(&Enqueue { tasks: vec![new] }).await;
+        let session = scene.register("a").await;
+        let pair = scene.take_one(&session).await;
+        scene.elapse(2 * LOST).await;
+        let page = scene.observe().await;
+        assert_eq!(cancel(&scene, &pair).await, Cancelled::Revoked);
+        assert_eq!(scene.apply(&page, Action::Reset).await, ApplyAnswer::Done(vec![true]));
+        scene.elapse(2 * LOST).await;
+        if taken {
+            let other = scene.register("b").await;
+            assert_eq!(scene.take(&other).await, []);
+        } else {
+            let expire = Expire { ids: vec!["t".to_owned()] };
+            assert_eq!(scene.run(&expire).await, ExpireAnswer::Done(vec![Expired::Discarded]));
+        }
+        let dump = scene.dump().await;
+        assert_eq!(dump.hash(&scene.key("stats"))["discarded"], "1");
+        assert!(dump.zset(&scene.key("dead")).is_empty() && dump.zset(&scene.key("expiring")).is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_redriven_task_begins_without_what_it_was_charged() {
+    let mut scene = Scene::new().await;
+    let mut new = task("t");
+    new.deadline = Some(Duration::from_secs(90));
+    scene.run(&Enqueue { tasks: vec![new] }).await;
+    let session = scene.register("a").await;
+    let first = scene.take_one(&session).await;
+    scene.fail(&first).await;
+    scene.elapse(2 * LOST).await;
+    let pair = scene.take_one(&session).await;
+    let page = scene.observe().await;
+    assert_eq!(scene.apply(&page, Action::Reset).await, ApplyAnswer::Done(vec![true]));
+    scene.elapse(2 * LOST).await;
+    let expire = Expire { ids: vec!["t".to_owned()] };
+    assert_eq!(scene.run(&expire).await, ExpireAnswer::Done(vec![Expired::Expired]));
+    let dead = vec![died(&scene, &pair.1).await];
+    let redrive = Redrive { deadline: Some(LOST), by: "me".to_owned(), dead };
+    assert_eq!(scene.run(&redrive).await, [Redriven::Redriven]);
+    let session = scene.register("b").await;
+    let taken = scene.take(&session).await;
+    assert_eq!((taken[0].attempt, taken[0].failures, taken[0].abandonments), (3, 0, 0));
 }
 
 #[tokio::test]

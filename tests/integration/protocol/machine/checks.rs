@@ -9,7 +9,7 @@ use backstop::native::scripts::enqueue::{Enqueue, Enqueued};
 use backstop::native::scripts::fail::Failed;
 use backstop::native::scripts::forget::Forgotten;
 use backstop::native::scripts::leave::LeaveAnswer;
-use backstop::native::scripts::register::{Register, RegisterAnswer};
+use backstop::native::scripts::register::{Register, RegisterAnswer, Wanted};
 use backstop::native::scripts::release::Released;
 use backstop::native::scripts::take::{TakeAnswer, Taken};
 
@@ -157,11 +157,16 @@ impl Machine<'_> {
     async fn register(&mut self, command: &Register) {
         let answer = self.scene.run(command).await;
         let before = self.nonces.get(command.nonce.as_str()).cloned();
-        let RegisterAnswer::Registered { session, held, .. } = answer else { return };
+        let RegisterAnswer::Registered { session, held, .. } = answer else {
+            let pool = matches!(command.wanted, Wanted::Pool { .. });
+            let superseded = answer == RegisterAnswer::Superseded;
+            assert!(!(pool && superseded && before.is_none()), "a pool gave out what is not free");
+            return;
+        };
         if let Some(before) = before {
             assert_eq!(session, before, "one nonce, two sessions");
             assert!(self.is_current(&before), "a superseded session was given out again");
-        } else if let Some(lost) = &command.lost {
+        } else if let (Some(lost), Wanted::Identity(_)) = (&command.lost, &command.wanted) {
             let current = self.agent(lost.identity());
             assert!(current.is_none_or(|current| current == lost.as_str()), "a newer session was superseded");
         }

@@ -121,8 +121,10 @@ impl Machine<'_> {
         let mut register = self.scene.registration(name);
         if identity >= 2 {
             register.wanted = Wanted::Pool { prefix: Identity::new(name).unwrap(), size: 2 };
-        } else if names_lost {
-            register.lost = self.sessions.iter().rev().find(|s| s.identity() == name).cloned();
+        }
+        if names_lost {
+            // A name of a pool's begins with the pool's.
+            register.lost = self.sessions.iter().rev().find(|s| s.identity().starts_with(name)).cloned();
         }
         register
     }
