@@ -14,7 +14,9 @@ call('HLEN', policy)
 local rhythm = math.max(setting('heartbeat_interval'), math.floor(call('ZCARD', agents) / 1.5))
 call('DEL', policy)
 call('HSET', policy, unpack(fields))
-if setting('heartbeat_timeout') < 3 * rhythm and setting('heartbeat_interval') < rhythm and call('ZCARD', agents) > 0 then
+-- The sweeper waits for three beats of the new rhythm, which the size of the fleet stretches as it did the old one.
+local fresh = math.max(setting('heartbeat_interval'), math.floor(call('ZCARD', agents) / 1.5))
+if math.max(setting('heartbeat_timeout'), 3 * fresh) < 3 * rhythm and call('ZCARD', agents) > 0 then
   local now = server_time()
   local open = math.max(tonumber(call('HGET', control, 'grace_until') or 0), now + math.floor(rhythm * 1.5))
   call('HSET', control, 'grace_until', open, 'grace_by', 'policy_changed')
