@@ -12,5 +12,9 @@ fn main() -> ExitCode {
         let _ = writeln!(std::io::stderr(), "could not start {program:?}: {error}");
         return ExitCode::from(127);
     }
+    if args.get(1).is_some_and(|word| word == backstop::work::REAPER) {
+        backstop::work::reap(std::io::stdin().lock());
+        return ExitCode::SUCCESS;
+    }
     ExitCode::from(backstop::cli::main(args))
 }

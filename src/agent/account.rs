@@ -1,5 +1,6 @@
 //! What became of an agent's tasks, as it was answered.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Counts of answers. A task counts where its last answer put it.
@@ -41,8 +42,10 @@ impl Shared {
     }
 
     pub(super) fn answered(&self, id: &str, token: &str, word: &str) {
-        if let Some(hear) = &self.on_answer {
-            hear(id, token, word);
+        let Some(hear) = &self.on_answer else { return };
+        // The other answers must be told whatever becomes of one listener.
+        if catch_unwind(AssertUnwindSafe(|| hear(id, token, word))).is_err() {
+            tracing::error!(task = id, answer = word, "the listener to answers panicked");
         }
     }
 

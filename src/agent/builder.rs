@@ -13,6 +13,9 @@ use crate::store::{Options, Store};
 /// Tasks that one session may hold.
 const MOST_HELD: usize = 256;
 
+/// The longest time to wait for an end, whatever was asked for: sums with it stay far from overflowing.
+const LONGEST: Duration = Duration::from_secs(365 * 86_400);
+
 /// What becomes of tasks that former sessions of the identity hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Predecessors {
@@ -105,7 +108,9 @@ impl Builder {
         self
     }
 
-    /// What a handler that was told to stop is given before it is dropped where it waits; default 5 s.
+    /// What a handler that was told to stop is given before it is dropped where it waits; default 5 s. Less, if its task
+    /// may be run by others before that: a second once they may have it, four fifths of what is left until then if the
+    /// agent is out of touch.
     pub fn stop_grace(mut self, long: Duration) -> Self {
         self.stop_grace = long;
         self
@@ -147,6 +152,11 @@ impl Builder {
         {
             return Err(AgentError::Setup("a pool has 1 to 500 identities"));
         }
+        if let Wanted::Pool { prefix, size } = &wanted
+            && Identity::new(format!("{prefix}-{}", size - 1)).is_err()
+        {
+            return Err(AgentError::Setup("the pool's names would be too long: shorten the prefix"));
+        }
         if !(1..=MOST_HELD).contains(&self.concurrency) {
             return Err(AgentError::Setup("the concurrency is 1 to 256; beyond that start another agent"));
         }
@@ -155,8 +165,8 @@ impl Builder {
             wanted,
             concurrency: self.concurrency,
             count: self.count,
-            drain_timeout: self.drain_timeout,
-            stop_grace: self.stop_grace,
+            drain_timeout: self.drain_timeout.min(LONGEST),
+            stop_grace: self.stop_grace.min(LONGEST),
             predecessors: self.predecessors,
             options: self.options,
         };

@@ -10,13 +10,17 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::running::Running;
+use super::running::{Pairs, Running};
 use super::task::StopReason;
 use crate::core::id::{QueueName, Session};
+use crate::core::liveness::Rhythm;
 use crate::native::Queue;
 use crate::native::scripts::beat::{Beat, BeatAnswer, BeatWord, Drain};
 use crate::native::scripts::release::Release;
 use crate::store::{Options, Store};
+
+/// How often it is said that Redis doesn't answer.
+const WARN_EVERY: Duration = Duration::from_secs(10);
 
 /// What the heart has learned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -47,8 +51,8 @@ pub(super) struct Life {
     pub(super) queue: QueueName,
     pub(super) session: Session,
     pub(super) running: Running,
-    pub(super) interval: Duration,
-    pub(super) stop_after: Option<Duration>,
+    /// As it was answered at the registration.
+    pub(super) rhythm: Rhythm,
 }
 
 /// A beating heart; dropped, it stops.
@@ -105,7 +109,9 @@ async fn beat_on(life: Life, publish: &watch::Sender<Pulse>, stop: CancellationT
     let queue = Queue::new(store, life.queue.clone());
     let mut number = 0;
     let mut answered = Instant::now();
-    let mut next = life.interval;
+    let mut rhythm = life.rhythm;
+    let mut warned: Option<Instant> = None;
+    life.running.has_to_stop_within(rhythm.time_to_stop());
     loop {
         number += 1;
         let sent = Instant::now();
@@ -113,7 +119,7 @@ async fn beat_on(life: Life, publish: &watch::Sender<Pulse>, stop: CancellationT
         let beat = Beat { session: life.session.clone(), number, pairs };
         let answer = tokio::select! {
             answer = queue.run(&beat) => answer,
-            () = out_of_touch(&life, answered, next, publish) => {
+            () = out_of_touch(&life, answered, rhythm, publish) => {
                 life.running.unsent(beat.pairs);
                 continue;
             }
@@ -122,48 +128,52 @@ async fn beat_on(life: Life, publish: &watch::Sender<Pulse>, stop: CancellationT
         let wait = match answer {
             Ok(answer) => {
                 answered = sent;
-                next = answer.next;
-                if take_in(&life, &queue, &answer, sent, publish).await {
+                rhythm = answer.rhythm;
+                warned = None;
+                life.running.has_to_stop_within(rhythm.time_to_stop());
+                let unknown = take_in(&life, &answer, sent, publish);
+                if publish.borrow().over.is_some() {
                     return;
                 }
-                jittered(next)
+                tokio::select! {
+                    () = give_back(&life, &queue, unknown) => {}
+                    () = out_of_touch(&life, answered, rhythm, publish) => {}
+                    () = stop.cancelled() => return,
+                }
+                jittered(rhythm.next)
             }
             Err(error) => {
                 life.running.unsent(beat.pairs);
-                let silent = answered.elapsed();
-                tracing::warn!(%error, silent_s = silent.as_secs(), session = %life.session, "heartbeat unanswered");
-                (next / 5).min(Duration::from_secs(1))
+                if warned.is_none_or(|last| last.elapsed() > WARN_EVERY) {
+                    warned = Some(Instant::now());
+                    let silent = answered.elapsed();
+                    tracing::warn!(%error, silent_s = silent.as_secs(), session = %life.session, "heartbeat unanswered");
+                }
+                (rhythm.next / 5).min(Duration::from_secs(1))
             }
         };
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
-            () = out_of_touch(&life, answered, next, publish) => {}
+            () = out_of_touch(&life, answered, rhythm, publish) => {}
             () = stop.cancelled() => return,
         }
     }
 }
 
 /// Waits until no beat was answered for so long that the sweeper may soon give the work to others, and stops it.
-async fn out_of_touch(life: &Life, answered: Instant, next: Duration, publish: &watch::Sender<Pulse>) {
-    let Some(limit) = life.stop_after.filter(|_| !publish.borrow().out_of_touch) else {
+async fn out_of_touch(life: &Life, answered: Instant, rhythm: Rhythm, publish: &watch::Sender<Pulse>) {
+    let Some(limit) = rhythm.stop_after.filter(|_| !publish.borrow().out_of_touch) else {
         return std::future::pending().await;
     };
-    // A large fleet is asked to beat less often, and the sweeper waits for three of those beats.
-    tokio::time::sleep(limit.max(next * 3).saturating_sub(answered.elapsed())).await;
+    tokio::time::sleep(limit.saturating_sub(answered.elapsed())).await;
     tracing::error!(session = %life.session, "out of touch with Redis: stopping all work");
     life.running.stop_all(StopReason::OutOfTouch);
     publish.send_modify(|pulse| pulse.out_of_touch = true);
 }
 
-/// Acts on an answer; whether the session is over.
-async fn take_in(
-    life: &Life,
-    queue: &Queue,
-    answer: &BeatAnswer,
-    sent: Instant,
-    publish: &watch::Sender<Pulse>,
-) -> bool {
-    let give_back = life.running.heard(answer, sent, life.options.response_timeout);
+/// Acts on an answer; what it shows that must be given back.
+fn take_in(life: &Life, answer: &BeatAnswer, sent: Instant, publish: &watch::Sender<Pulse>) -> Pairs {
+    let unknown = life.running.heard(answer, sent, life.options.response_timeout);
     let over = match answer.word {
         BeatWord::GoOn | BeatWord::Drain => None,
         BeatWord::Superseded => Some(Over::Superseded),
@@ -171,10 +181,11 @@ async fn take_in(
     };
     let pulse = Pulse { drain: answer.drain, out_of_touch: false, over };
     publish.send_if_modified(|known| std::mem::replace(known, pulse) != pulse);
-    if over.is_some() {
-        return true;
-    }
-    for pairs in give_back.chunks(50) {
+    unknown
+}
+
+async fn give_back(life: &Life, queue: &Queue, unknown: Pairs) {
+    for pairs in unknown.chunks(50) {
         tracing::warn!(session = %life.session, tasks = pairs.len(), "giving back tasks whose answer was lost");
         let release =
             Release { session: life.session.clone(), delay: Some(Duration::ZERO), pairs: pairs.to_vec() };
@@ -183,7 +194,6 @@ async fn take_in(
             tracing::warn!(%error, "could not give them back yet");
         }
     }
-    false
 }
 
 /// Up to a tenth earlier or later, so that a fleet that was started together doesn't beat as one.

@@ -6,7 +6,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::{Id, JoinError, JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout};
@@ -15,6 +14,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::account::Shared;
 use super::builder::Settings;
 use super::heart::{Heart, Over, Pulse};
+use super::hints::{POLL, listen, poll};
 use super::reporter::{Outcome, Report, Reporter};
 use super::running::Running;
 use super::session;
@@ -30,10 +30,11 @@ use crate::store::{Store, StoreError};
 
 /// Tasks that a session may hold, running or unreported.
 const MOST_HELD: usize = 256;
-/// How long an agent without work waits for a hint before it looks again.
-const POLL: Duration = Duration::from_secs(1);
 /// How long outcomes are still told once an agent is to end, and how long it tries to leave.
 const LAST_WORDS: Duration = Duration::from_secs(10);
+
+/// How often a handler that must stop is looked at.
+const STEP: Duration = Duration::from_millis(50);
 
 /// How a life ends that ends in order.
 pub(super) enum End {
@@ -95,10 +96,17 @@ impl Life {
             queue: settings.queue.clone(),
             session: begun.session.clone(),
             running: running.clone(),
-            interval: begun.interval,
-            stop_after: begun.stop_after,
+            rhythm: begun.rhythm,
         })?;
-        let adopted = begun.settle(&queue, settings, &running, stop).await?;
+        let adopted = match begun.settle(&queue, settings, &running, stop).await {
+            Ok(adopted) => adopted,
+            Err(AgentError::Superseded) => return Err(AgentError::Superseded),
+            Err(error) => {
+                // What it has adopted by now nobody would run.
+                leave(&queue, &begun.session).await;
+                return Err(error);
+            }
+        };
         account.note(|account| account.adopted += adopted.len() as u64);
         let (reports, told) = mpsc::channel(MOST_HELD);
         let give_up = CancellationToken::new();
@@ -184,6 +192,7 @@ impl Life {
                         break Some(over);
                     }
                 }
+                () = self.reports.closed() => break Some(Over::Broken),
                 () = self.wake.notified(), if room > 0 && work.look_at > Instant::now() => {
                     work.look_at = Instant::now();
                 }
@@ -218,8 +227,10 @@ impl Life {
             Ok(TakeAnswer::Took(tasks)) => {
                 self.account.note(|account| account.taken += tasks.len() as u64);
                 work.left = work.left.saturating_sub(tasks.len() as u64);
-                for task in tasks {
-                    self.running.begin(&task.id, &task.token);
+                // All stand on the list before the first handler can keep this thread: what nobody knows is given back.
+                let mine: Vec<_> =
+                    tasks.into_iter().filter(|task| self.running.begin(&task.id, &task.token)).collect();
+                for task in mine {
                     self.start(work, task, handler);
                 }
             }
@@ -249,17 +260,22 @@ impl Life {
             stop: stop.clone(),
             running: self.running.clone(),
         };
-        let grace = self.settings.stop_grace;
+        let (running, grace) = (self.running.clone(), self.settings.stop_grace);
+        let (own_id, own_token) = (id.clone(), token.clone());
         // A handler may panic before it waits for the first time; that too is its task's failure only.
         let begun = catch_unwind(AssertUnwindSafe(|| handler(task)));
         let handle = work.handlers.spawn(async move {
-            let Ok(running) = begun else { return Some(Err(Failure::retry("the handler panicked"))) };
+            let Ok(handling) = begun else { return Some(Err(Failure::retry("the handler panicked"))) };
             let dropped = async {
                 stop.cancelled().await;
-                tokio::time::sleep(grace).await;
+                let told = Instant::now();
+                // A reason that leaves less time may come after the first.
+                while told.elapsed() < running.grace(&own_id, &own_token, grace) {
+                    tokio::time::sleep(STEP.min(grace)).await;
+                }
             };
             tokio::select! {
-                ended = running => Some(ended),
+                ended = handling => Some(ended),
                 () = dropped => None,
             }
         });
@@ -306,28 +322,43 @@ impl Life {
                 self.report(&mut work, ended).await;
             }
         });
+        let mut all_told = true;
         if ended.await.is_err() {
-            work.handlers.shutdown().await;
+            // One that keeps its thread can't be dropped, and goes on: others must not get its task yet.
+            all_told = timeout(Duration::from_secs(1), work.handlers.shutdown()).await.is_ok();
         }
         drop(self.reports);
         if timeout(LAST_WORDS, self.reporter).await.is_err() {
             self.give_up.cancel();
+            all_told = false;
         }
         match over {
             Some(Over::Lost) => Ok(End::Lost(self.session)),
             Some(Over::Superseded) => Err(AgentError::Superseded),
-            Some(Over::Broken) => Err(AgentError::Setup("its heart could not beat")),
+            Some(Over::Broken) => {
+                Err(AgentError::Setup("a part of it ended before its time; the log says which"))
+            }
+            None if all_told => {
+                leave(&self.queue, &self.session).await;
+                Ok(End::Done)
+            }
             None => {
-                if timeout(LAST_WORDS, leave(&self.queue, &self.session)).await.is_err() {
-                    tracing::warn!(session = %self.session, "could not say that it left; the sweeper will find out");
-                }
+                let tasks = self.running.len();
+                tracing::error!(session = %self.session, tasks, "ended with outcomes untold: the sweeper will reset them");
                 Ok(End::Done)
             }
         }
     }
 }
 
+/// Gives back what is left and leaves, as long as there is hope for it.
 async fn leave(queue: &Queue, session: &Session) {
+    if timeout(LAST_WORDS, until_left(queue, session)).await.is_err() {
+        tracing::warn!(%session, "could not say that it left; the sweeper will find out");
+    }
+}
+
+async fn until_left(queue: &Queue, session: &Session) {
     loop {
         let leave = Leave { session: session.clone() };
         match queue.run(&leave).await {
@@ -360,32 +391,4 @@ async fn answered(
         },
         None => std::future::pending().await,
     }
-}
-
-/// Hints at new work, as long as anyone wants to hear them. A lost one costs a poll, never a task.
-async fn listen(queue: Queue, wake: Arc<Notify>, stop: CancellationToken) {
-    let channel = queue.keys().wake();
-    let hear = async {
-        loop {
-            match queue.store().listen(&channel).await {
-                Ok(mut hints) => {
-                    let mut hints = hints.on_message();
-                    while hints.next().await.is_some() {
-                        wake.notify_one();
-                    }
-                }
-                Err(error) => tracing::debug!(%error, "no hints at new work; polling"),
-            }
-            tokio::time::sleep(POLL).await;
-        }
-    };
-    tokio::select! {
-        () = hear => {}
-        () = stop.cancelled() => {}
-    }
-}
-
-/// The poll, a quarter earlier or later, so that idle agents don't ask in step.
-fn poll() -> Duration {
-    POLL * (750 + getrandom::u32().unwrap_or(0) % 500) / 1000
 }

@@ -31,6 +31,7 @@ mod account;
 mod builder;
 mod client;
 mod heart;
+mod hints;
 mod life;
 mod reporter;
 mod running;

@@ -14,8 +14,14 @@ use crate::native::scripts::release::Release;
 use crate::native::{Command, Queue};
 use crate::store::Failure;
 
+/// When an outcome that was refused is told again: a person may have mended what stood in the way.
+const REFUSED_AGAIN: Duration = Duration::from_secs(5);
+
+/// Redis won't have it, or nobody waits any more; the log says why.
+struct Refused;
+
 /// What is to be told of a task.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum Outcome {
     Done,
     Failed { error: String, is_final: bool },
@@ -43,27 +49,40 @@ pub(super) struct Reporter {
 impl Reporter {
     /// Works until the other end of `reports` is dropped and all is told.
     pub(super) async fn work(self, mut reports: mpsc::Receiver<Report>) {
-        let mut batch = Vec::with_capacity(50);
-        // Whatever has come by now goes in one call; a single one doesn't wait for company.
-        while reports.recv_many(&mut batch, 50).await > 0 {
+        let mut refused = Vec::new();
+        let mut open = true;
+        while open || !refused.is_empty() {
+            let mut batch = Vec::with_capacity(50);
+            tokio::select! {
+                // Whatever has come by now goes in one call; a single one doesn't wait for company.
+                come = reports.recv_many(&mut batch, 50), if open => open = come > 0,
+                () = tokio::time::sleep(REFUSED_AGAIN), if !refused.is_empty() => batch = std::mem::take(&mut refused),
+                () = self.give_up.cancelled() => return,
+            }
             let mut done = Pairs::new();
-            for report in batch.drain(..) {
-                match report.outcome {
-                    Outcome::Done => done.push((report.id, report.token)),
-                    Outcome::Failed { error, is_final } => {
-                        self.fail(report.id, report.token, error, is_final).await
+            for report in batch {
+                let (id, token) = (report.id.clone(), report.token.clone());
+                let told = match report.outcome.clone() {
+                    Outcome::Done => {
+                        done.push((id, token));
+                        continue;
                     }
-                    Outcome::GaveBack(delay) => self.give_back(vec![(report.id, report.token)], delay).await,
+                    Outcome::Failed { error, is_final } => self.fail(id, token, error, is_final).await,
+                    Outcome::GaveBack(delay) => self.give_back(id, token, delay).await,
+                };
+                if told.is_err() {
+                    refused.push(report);
                 }
             }
-            if !done.is_empty() {
-                self.complete(done).await;
+            if !done.is_empty() && self.complete(&done).await.is_err() {
+                let again = |(id, token)| Report { id, token, outcome: Outcome::Done };
+                refused.extend(done.into_iter().map(again));
             }
         }
     }
 
-    async fn complete(&self, pairs: Pairs) {
-        let Some(answers) = self.until_answered(&Complete { pairs: pairs.clone() }).await else { return };
+    async fn complete(&self, pairs: &[(String, String)]) -> Result<(), Refused> {
+        let answers = self.until_answered(&Complete { pairs: pairs.to_vec() }).await?;
         for ((id, token), answer) in pairs.iter().zip(answers) {
             self.running.end(id, token);
             self.account.answered(id, token, answer.as_str());
@@ -82,12 +101,13 @@ impl Reporter {
                 }
             }
         }
+        Ok(())
     }
 
-    async fn fail(&self, id: String, token: String, error: String, is_final: bool) {
+    async fn fail(&self, id: String, token: String, error: String, is_final: bool) -> Result<(), Refused> {
         let jitter = getrandom::u32().unwrap_or(500) % 1001;
         let fail = Fail { id, token, error: error.into_bytes(), jitter, is_final };
-        let Some(answer) = self.until_answered(&fail).await else { return };
+        let answer = self.until_answered(&fail).await?;
         self.running.end(&fail.id, &fail.token);
         self.account.note(|account| match answer {
             Failed::Retried(_) => account.retried += 1,
@@ -95,39 +115,34 @@ impl Reporter {
             Failed::Discarded => account.released += 1,
             Failed::Late | Failed::Gone => account.refused += 1,
         });
+        Ok(())
     }
 
-    /// Gives tasks back. Repeats are answered `late`, so what counts is that they are no longer ours.
-    pub(super) async fn give_back(&self, pairs: Pairs, delay: Option<Duration>) {
-        for pairs in pairs.chunks(50) {
-            let release = Release { session: self.session.clone(), delay, pairs: pairs.to_vec() };
-            let Some(answers) = self.until_answered(&release).await else { return };
-            for ((id, token), _) in pairs.iter().zip(answers) {
-                self.running.end(id, token);
-                self.account.note(|account| account.released += 1);
-            }
-        }
+    /// Gives a task back. A repeat is answered `late`, so what counts is that it is no longer ours.
+    async fn give_back(&self, id: String, token: String, delay: Option<Duration>) -> Result<(), Refused> {
+        let pairs = vec![(id.clone(), token.clone())];
+        self.until_answered(&Release { session: self.session.clone(), delay, pairs }).await?;
+        self.running.end(&id, &token);
+        self.account.note(|account| account.released += 1);
+        Ok(())
     }
 
-    /// Sends a command until it is answered; `None`: nobody waits any more. Each of these commands says in its script
-    /// what makes a repeat harmless.
-    async fn until_answered<C: Command>(&self, command: &C) -> Option<C::Answer> {
+    /// Sends a command until it is answered, or refused for a reason that sending it again does not change, or nobody
+    /// waits any more. Each of these commands says in its script what makes a repeat harmless.
+    async fn until_answered<C: Command>(&self, command: &C) -> Result<C::Answer, Refused> {
         let mut wait = Duration::from_millis(50);
         loop {
             match self.queue.run(command).await {
-                Ok(answer) => return Some(answer),
-                Err(error) => {
-                    if error.failure() == Failure::Permanent {
-                        tracing::error!(%error, "an outcome can't be told; trying again");
-                        wait = Duration::from_secs(5);
-                    } else {
-                        tracing::debug!(%error, "an outcome is untold yet");
-                    }
+                Ok(answer) => return Ok(answer),
+                Err(error) if error.failure() == Failure::Permanent => {
+                    tracing::error!(%error, "an outcome was refused; trying again in a while");
+                    return Err(Refused);
                 }
+                Err(error) => tracing::debug!(%error, "an outcome is untold yet"),
             }
             tokio::select! {
-                () = tokio::time::sleep(wait) => wait = (wait * 2).min(Duration::from_secs(2)).max(wait),
-                () = self.give_up.cancelled() => return None,
+                () = tokio::time::sleep(wait) => wait = (wait * 2).min(Duration::from_secs(2)),
+                () = self.give_up.cancelled() => return Err(Refused),
             }
         }
     }

@@ -27,7 +27,17 @@ struct Inner {
     adopting: HashSet<String>,
     /// Pairs that are held and that nobody here knows, and when a beat first showed them.
     unknown: HashMap<(String, String), Instant>,
+    /// Pairs that were given back because their answer was thought lost, and when: should it come after all, they are
+    /// not this agent's to run.
+    given_back: HashMap<(String, String), Instant>,
+    /// What a run has to end once no beat is answered any more.
+    time_to_stop: Duration,
 }
+
+/// What a run that counts for nothing any more has to end: another may have begun already.
+const FENCED_GRACE: Duration = Duration::from_secs(1);
+/// How long an answer may come after its pairs were given back. A runtime that a handler keeps busy reads it late.
+const ANSWER_MAY_COME: Duration = Duration::from_secs(3600);
 
 /// The list. A task stands in it from the moment it was taken until its outcome was answered.
 #[derive(Debug, Clone, Default)]
@@ -38,16 +48,33 @@ impl Running {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A task begins. One of the same id that runs already is an older attempt, and stops.
-    pub(super) fn begin(&self, id: &str, token: &str) -> CancellationToken {
-        let stop = CancellationToken::new();
-        let run = Run { token: token.to_owned(), stop: stop.clone(), why: None, mark: Mark::None };
+    /// A task begins, and stands on the list; `false`: it was given back before its answer came, and must not run. One of
+    /// the same id that runs already is an older attempt, and stops.
+    pub(super) fn begin(&self, id: &str, token: &str) -> bool {
+        let run =
+            Run { token: token.to_owned(), stop: CancellationToken::new(), why: None, mark: Mark::None };
         let mut inner = self.lock();
+        if inner.given_back.remove(&(id.to_owned(), token.to_owned())).is_some() {
+            return false;
+        }
         inner.unknown.retain(|(known, _), _| known != id);
         if let Some(older) = inner.runs.insert(id.to_owned(), run) {
             older.stop.cancel();
         }
-        stop
+        true
+    }
+
+    /// What a run has to end, once it was told to, of the `grace` that it would have otherwise.
+    pub(super) fn grace(&self, id: &str, token: &str, grace: Duration) -> Duration {
+        match self.why(id, token) {
+            Some(StopReason::Fenced) => grace.min(FENCED_GRACE),
+            Some(StopReason::OutOfTouch) => grace.min(self.lock().time_to_stop),
+            Some(StopReason::Revoked | StopReason::Cancelled | StopReason::Stopping) | None => grace,
+        }
+    }
+
+    pub(super) fn has_to_stop_within(&self, time: Duration) {
+        self.lock().time_to_stop = time;
     }
 
     /// What stops a task that stands on the list; one that doesn't any more is stopped already.
@@ -95,6 +122,10 @@ impl Running {
 
     pub(super) fn stop_all(&self, why: StopReason) {
         for run in self.lock().runs.values_mut() {
+            // Who is out of touch has less time than for any other reason but being fenced.
+            if why == StopReason::OutOfTouch && run.why != Some(StopReason::Fenced) {
+                run.why = Some(why);
+            }
             run.why.get_or_insert(why);
             run.stop.cancel();
         }
@@ -169,6 +200,8 @@ impl Running {
             }
         }
         inner.unknown = unknown;
+        inner.given_back.retain(|_, when| now.saturating_duration_since(*when) < ANSWER_MAY_COME);
+        inner.given_back.extend(give_back.iter().map(|pair| (pair.clone(), now)));
         give_back
     }
 }
@@ -176,6 +209,7 @@ impl Running {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::liveness::Rhythm;
     use crate::native::scripts::beat::BeatWord;
 
     const TIMEOUT: Duration = Duration::from_secs(3);
@@ -183,7 +217,11 @@ mod tests {
     fn answer(unlisted: &[(&str, &str)], stop: &[(&str, &str, StopWhy)]) -> BeatAnswer {
         BeatAnswer {
             word: BeatWord::GoOn,
-            next: Duration::from_secs(5),
+            rhythm: Rhythm {
+                next: Duration::from_secs(5),
+                stop_after: None,
+                lost_after: Duration::from_secs(30),
+            },
             drain: None,
             stop: stop.iter().map(|(id, token, why)| ((*id).into(), (*token).into(), *why)).collect(),
             unlisted: unlisted.iter().map(|(id, token)| ((*id).into(), (*token).into())).collect(),
@@ -223,8 +261,10 @@ mod tests {
     #[test]
     fn a_task_that_comes_again_stops_its_older_run() {
         let running = Running::default();
-        let older = running.begin("t", "1");
-        let newer = running.begin("t", "2");
+        running.begin("t", "1");
+        let older = running.token_of("t", "1");
+        running.begin("t", "2");
+        let newer = running.token_of("t", "2");
         assert!(older.is_cancelled() && !newer.is_cancelled());
         assert_eq!(running.why("t", "1"), Some(StopReason::Fenced));
         running.end("t", "1");
@@ -234,12 +274,40 @@ mod tests {
     #[test]
     fn a_stop_reaches_the_token_that_it_names() {
         let running = Running::default();
-        let stop = running.begin("t", "2");
+        running.begin("t", "2");
+        let stop = running.token_of("t", "2");
         running.heard(&answer(&[], &[("t", "1", StopWhy::Gone)]), Instant::now(), TIMEOUT);
         assert!(!stop.is_cancelled());
         running.heard(&answer(&[], &[("t", "2", StopWhy::Revoked)]), Instant::now(), TIMEOUT);
         assert!(stop.is_cancelled());
         assert_eq!(running.why("t", "2"), Some(StopReason::Revoked));
+    }
+
+    #[test]
+    fn a_task_that_was_given_back_does_not_run_when_its_answer_comes_after_all() {
+        let running = Running::default();
+        let seen = answer(&[("t", "1")], &[]);
+        running.heard(&seen, Instant::now(), TIMEOUT);
+        assert_eq!(running.heard(&seen, Instant::now() + TIMEOUT * 2, TIMEOUT).len(), 1);
+        assert!(!running.begin("t", "1"), "another may have it by now");
+        assert_eq!(running.len(), 0);
+        assert!(running.begin("t", "2"), "a later attempt is this agent's");
+    }
+
+    #[test]
+    fn who_may_have_lost_a_task_ends_before_others_begin_it() {
+        let running = Running::default();
+        let grace = |id| running.grace(id, "1", Duration::from_secs(60));
+        for id in ["outage", "stop"] {
+            running.begin(id, "1");
+        }
+        running.has_to_stop_within(Duration::from_secs(6));
+        running.heard(&answer(&[], &[("stop", "1", StopWhy::Cancelled)]), Instant::now(), TIMEOUT);
+        assert_eq!(grace("stop"), Duration::from_secs(60), "it is this agent's still");
+        running.stop_all(StopReason::OutOfTouch);
+        assert_eq!([grace("outage"), grace("stop")], [Duration::from_secs(6); 2]);
+        running.fence_all();
+        assert_eq!(grace("stop"), FENCED_GRACE);
     }
 
     #[test]

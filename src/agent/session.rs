@@ -8,6 +8,7 @@ use super::AgentError;
 use super::builder::{Predecessors, Settings};
 use super::running::{Pairs, Running};
 use crate::core::id::{Identity, Nonce, Session};
+use crate::core::liveness::Rhythm;
 use crate::native::scripts::adopt::{Adopt, Adopted};
 use crate::native::scripts::register::{HeldTask, Register, RegisterAnswer, Wanted};
 use crate::native::scripts::release::Release;
@@ -19,8 +20,7 @@ use crate::store::Failure;
 #[derive(Debug)]
 pub(super) struct Begun {
     pub(super) session: Session,
-    pub(super) interval: Duration,
-    pub(super) stop_after: Option<Duration>,
+    pub(super) rhythm: Rhythm,
     nonce: Nonce,
     held: Vec<HeldTask>,
 }
@@ -47,9 +47,9 @@ pub(super) async fn register(
         version: env!("CARGO_PKG_VERSION").to_owned(),
     };
     match until_answered(queue, &register, stop).await? {
-        RegisterAnswer::Registered { session, heartbeat_interval, stop_after, held } => {
+        RegisterAnswer::Registered { session, rhythm, held } => {
             tracing::info!(queue = %queue.name(), %session, held = held.len(), "registered");
-            Ok(Begun { session, interval: heartbeat_interval, stop_after, nonce, held })
+            Ok(Begun { session, rhythm, nonce, held })
         }
         RegisterAnswer::Superseded => Err(AgentError::Superseded),
         RegisterAnswer::PoolFull => Err(AgentError::PoolFull),

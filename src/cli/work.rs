@@ -69,11 +69,8 @@ pub(super) async fn run(args: Args, global: &Global) -> Result<u8, CliError> {
     let store = Store::connect(settings.redis_url.expose(), &Options::default())?;
     let stop = CancellationToken::new();
     stop_on_signals(&stop)?;
-    let program = Arc::new(Program {
-        launcher: own_binary()?,
-        command: args.command.clone(),
-        kill_after: args.kill_after,
-    });
+    let program = Program::new(own_binary()?, args.command.clone(), args.kill_after);
+    let program = Arc::new(program.map_err(CliError::failed)?);
     let agent = builder(&args, store).stop(stop).build().map_err(usage)?;
     let answer = agent.run(move |task| run_one(Arc::clone(&program), task)).await;
     let account = match answer {
@@ -105,7 +102,7 @@ fn builder(args: &Args, store: Store) -> Builder {
         .concurrency(args.concurrency)
         .drain_timeout(args.drain_timeout)
         // The command has been killed by then; this is for what lies between.
-        .stop_grace(args.kill_after + Duration::from_secs(5))
+        .stop_grace(args.kill_after.saturating_add(Duration::from_secs(1)))
         .predecessors(if args.resume { Predecessors::Resume } else { Predecessors::GiveUp });
     if let Some(book) = &args.answers {
         builder = builder.on_answer(keeper(book));

@@ -59,6 +59,11 @@ impl MassLoss {
         Self { limits, gone: VecDeque::new() }
     }
 
+    /// Takes new limits over; what it has seen stays seen.
+    pub fn reconfigure(&mut self, limits: MassLossLimits) {
+        self.limits = limits;
+    }
+
     /// How many may move now. `now` is our monotonic clock; `since_paced` is how long ago any replica last moved a
     /// session under this guard. Suspects count as missing: a fleet that is cut off as one becomes lost one by one, each
     /// in its own rhythm, and the first must not move while the others are on their way.

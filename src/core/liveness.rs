@@ -17,6 +17,27 @@ pub struct SilenceLimits {
     reconnect_grace: Duration,
 }
 
+/// How a session is to live, as it was told: for the policy and the size of the fleet of that moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rhythm {
+    /// When to beat next.
+    pub next: Duration,
+    /// How long without an answer the work goes on; `None`: whatever happens.
+    pub stop_after: Option<Duration>,
+    /// How long without a beat others may get the work.
+    pub lost_after: Duration,
+}
+
+impl Rhythm {
+    /// What is left to a run that is told to stop for want of answers, before others may begin it. A fifth is kept for
+    /// what a machine that swaps or a clock that drifts takes.
+    #[must_use]
+    pub fn time_to_stop(&self) -> Duration {
+        let stop = self.stop_after.unwrap_or(self.lost_after);
+        self.lost_after.saturating_sub(stop) * 4 / 5
+    }
+}
+
 impl SilenceLimits {
     /// The limits for a fleet of this size. Large fleets are asked to beat less often (1500 beats a second cost Redis
     /// some 2 % of a core), so no limit lies below three of the intervals that were answered.

@@ -84,7 +84,7 @@ pub async fn run(
     let metrics = Arc::clone(&recorder);
     let site = Site { health, metrics: Arc::new(move || metrics.encode()) };
     let pages = tokio::spawn(http::serve(listener, site, shutdown.clone()));
-    let sweeper = sweeper_of(&settings, &schedule, &owner, &recorder)?;
+    let sweeper = sweeper_of(&settings, schedule.interval(), &owner, &recorder)?;
     let mut daemon = Daemon {
         origin,
         settings,
@@ -136,14 +136,14 @@ pub fn sweep_settings(settings: &Settings, interval: Duration, owner: &str) -> S
 
 fn sweeper_of(
     settings: &Settings,
-    schedule: &Schedule,
+    interval: Duration,
     owner: &str,
     recorder: &Arc<Recorder>,
 ) -> Result<(Sweeper, Store), StoreError> {
     let observer = Arc::clone(recorder);
     let store =
         Store::connect(settings.redis_url.expose(), &Options::default())?.observed_by(observer.clone());
-    let sweeping = sweep_settings(settings, schedule.interval(), owner);
+    let sweeping = sweep_settings(settings, interval, owner);
     Ok((Sweeper::new(store.clone(), sweeping, observer), store))
 }
 
@@ -286,19 +286,23 @@ impl Daemon {
         if settings.listen != self.settings.listen {
             tracing::warn!(listen = %settings.listen, "http.listen is read at the start only: restart to change it");
         }
-        if settings.sweep.schedule != self.settings.sweep.schedule {
-            let fresh = schedule_of(&settings).await.map_err(|error| error.to_string())?;
-            std::mem::replace(&mut self.schedule, fresh).stop().await;
-        }
+        // All that may be refused comes first: a refused configuration changes nothing.
+        let schedule = match settings.sweep.schedule == self.settings.sweep.schedule {
+            true => None,
+            false => Some(schedule_of(&settings).await.map_err(|error| error.to_string())?),
+        };
+        let interval = schedule.as_ref().unwrap_or(&self.schedule).interval();
         if settings.redis_url == self.settings.redis_url {
-            self.sweeper.reconfigure(sweep_settings(&settings, self.schedule.interval(), &self.owner));
+            self.sweeper.reconfigure(sweep_settings(&settings, interval, &self.owner));
         } else {
-            let (sweeper, store) = sweeper_of(&settings, &self.schedule, &self.owner, &self.recorder)
+            let (sweeper, store) = sweeper_of(&settings, interval, &self.owner, &self.recorder)
                 .map_err(|error| error.to_string())?;
             (self.sweeper, self.store, self.fit) = (sweeper, store, false);
         }
+        if let Some(schedule) = schedule {
+            std::mem::replace(&mut self.schedule, schedule).stop().await;
+        }
         self.settings = settings;
-        let interval = self.schedule.interval();
         self.publish_with(|snapshot| snapshot.interval = interval);
         Ok(())
     }

@@ -134,17 +134,12 @@ impl<F: Fn(u64)> Walk<'_, F> {
 
     async fn compare(&mut self, session: Option<&str>, ids: &[String]) -> Result<(), StoreError> {
         for ids in ids.chunks(AT_ONCE) {
-            match self.ask(session, ids).await {
-                // One bad key must not hide the others: each is asked for alone.
-                Err(error) if error.is_wrong_type() => {
-                    for id in ids {
-                        match self.ask(session, std::slice::from_ref(id)).await {
-                            Err(error) if error.is_wrong_type() => self.findings.add(id, WRONG_TYPE, false),
-                            other => self.take(std::slice::from_ref(id), other?),
-                        }
-                    }
+            let found = self.ask(session, ids).await?;
+            for (id, found) in ids.iter().zip(found) {
+                if found != Reconciled::Sound {
+                    let mended = self.repair && found != Reconciled::WrongType;
+                    self.findings.add(id, found.as_str(), mended);
                 }
-                other => self.take(ids, other?),
             }
             self.findings.compared += ids.len() as u64;
             (self.told)(self.findings.compared);
@@ -155,14 +150,6 @@ impl<F: Fn(u64)> Walk<'_, F> {
     async fn ask(&self, session: Option<&str>, ids: &[String]) -> Result<Vec<Reconciled>, StoreError> {
         let session = session.map(str::to_owned);
         self.queue.run(&Reconcile { repair: self.repair, session, ids: ids.to_vec() }).await
-    }
-
-    fn take(&mut self, ids: &[String], found: Vec<Reconciled>) {
-        for (id, found) in ids.iter().zip(found) {
-            if found != Reconciled::Sound {
-                self.findings.add(id, found.as_str(), self.repair);
-            }
-        }
     }
 
     async fn members(&self, key: &str, at: &str) -> Result<(String, Vec<String>), StoreError> {

@@ -14,7 +14,7 @@ use crate::native::scripts::declare::{Declare, Declared};
 use crate::native::scripts::expire::{Expire, ExpireAnswer, Expired};
 use crate::native::scripts::forget::{Forget, Forgotten};
 use crate::native::scripts::observe::{Cursor, Page};
-use crate::native::scripts::reconcile::Reconcile;
+use crate::native::scripts::reconcile::{Reconcile, Reconciled};
 use crate::store::StoreError;
 
 /// From this many returned tasks on, the others of a pass are spread, so that they don't all start in one moment.
@@ -229,11 +229,12 @@ impl Pass<'_> {
             "running tasks have no record: something evicted or deleted it; their entries are removed"
         );
         let reconcile = Reconcile { repair: true, session: Some(one.session.clone()), ids };
-        state.queue.run(&reconcile).await?;
-        progress.summary.mended += n;
+        let answers = state.queue.run(&reconcile).await?;
+        let stay = answers.iter().filter(|answer| **answer == Reconciled::WrongType).count() as u64;
+        progress.summary.mended += n.saturating_sub(stay);
         *progress.summary.skipped.entry(Skip::NoRecord).or_default() += n;
         self.observer.skipped(state.queue.name(), Skip::NoRecord, n);
-        Ok(0)
+        Ok(usize::try_from(stay).unwrap_or(usize::MAX))
     }
 
     fn count_observed(&self, state: &mut QueueState, one: &SessionPlan, progress: &mut Progress) {

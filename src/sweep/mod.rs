@@ -81,7 +81,7 @@ impl Sweeper {
     /// Takes new settings over, from the next pass on.
     pub fn reconfigure(&mut self, settings: SweepSettings) {
         for state in self.queues.values_mut() {
-            state.mass_loss = MassLoss::new(settings.mass_loss);
+            state.mass_loss.reconfigure(settings.mass_loss);
         }
         self.settings = settings;
     }
@@ -99,11 +99,17 @@ impl Sweeper {
         for state in self.queues.values().filter(|state| state.leads) {
             let key = state.queue.keys().named("lease");
             let own = Reply::Bytes(self.settings.owner.clone().into_bytes());
-            let holder = self.store.command(&["GET", &key]).await.ok();
-            if holder == Some(own)
-                && let Err(error) = self.store.command(&["DEL", &key]).await
-            {
+            let given_up = match self.store.command(&["GET", &key]).await {
+                Ok(holder) if holder == own => self.store.command(&["DEL", &key]).await.map(|_| ()),
+                Ok(_) => Ok(()),
+                Err(error) => Err(error),
+            };
+            if let Err(error) = given_up {
                 tracing::debug!(%error, "could not give a lease up; it lapses");
+                // A Redis that doesn't answer costs a time-out each: nobody waits for that at a shutdown.
+                if error.failure() != Failure::Permanent {
+                    return;
+                }
             }
         }
     }
@@ -126,19 +132,28 @@ impl Sweeper {
             }
         };
         self.queues.retain(|name, _| queues.iter().any(|(wanted, _)| wanted == name));
+        let mut failed = None;
         let mut reports = Vec::with_capacity(queues.len());
         for (name, policy) in queues {
             if stop.is_cancelled() {
                 break;
             }
-            reports.push((name.clone(), self.sweep_queue(name, policy, grace, paused, stop).await));
+            let report = self.sweep_queue(name, policy, grace, paused, stop).await;
+            let broken = report.as_ref().is_err_and(|error| error.failure() != Failure::Permanent);
+            reports.push((name.clone(), report));
+            // One queue's trouble is its own, unless it is Redis that doesn't answer: then each would wait its time.
+            if broken && let Err(error) = self.store.server_time().await {
+                self.away_since.get_or_insert(self.started.elapsed());
+                failed = Some(error);
+                break;
+            }
         }
         let pages =
             reports.iter().filter_map(|(_, report)| report.as_ref().ok()).map(|one| one.summary.pages).sum();
         if let Some(expected) = self.expected {
             self.pause.ended(self.started.elapsed(), expected, pages);
         }
-        PassReport { took: self.started.elapsed() - began, queues: reports, failed: None, skew: self.skew }
+        PassReport { took: self.started.elapsed() - began, queues: reports, failed, skew: self.skew }
     }
 
     /// Whether the server's clock jumped, or was away for so long that beats can have been missed.

@@ -13,7 +13,7 @@ use crate::core::liveness::SilenceLimits;
 use crate::core::observer::Observer;
 use crate::core::policy::{Mode, QueuePolicy};
 use crate::core::summary::Summary;
-use crate::core::words::{Cause, Guard};
+use crate::core::words::{Cause, Guard, Skip};
 use crate::native::Queue;
 use crate::native::scripts::note::Note;
 use crate::native::scripts::observe::{Cursor, Figures, Observe, ObserveAnswer};
@@ -209,10 +209,11 @@ impl Pass<'_> {
         let census = state.walk.census(&queue).await?;
         (figures.pending, figures.delayed, figures.dead) = (census.pending, census.delayed, census.dead);
         let repair = self.policy.mode == Mode::Enforce && progress.blocked.is_none();
-        for (why, n) in state.walk.reconcile(&queue, repair).await? {
-            *progress.summary.skipped.entry(why).or_default() += n;
-            progress.summary.mended += if repair { n } else { 0 };
-            self.observer.skipped(queue.name(), why, n);
+        let found = state.walk.reconcile(&queue, repair).await?;
+        if found.wrong > 0 {
+            *progress.summary.skipped.entry(Skip::NoRecord).or_default() += found.wrong;
+            progress.summary.mended += found.mended;
+            self.observer.skipped(queue.name(), Skip::NoRecord, found.wrong);
         }
         let maybe = |ms: Option<i64>| ms.map(|ms| ms.to_string()).unwrap_or_default();
         let open = progress.guards.iter().map(|open| format!("{} {}", open.guard.as_str(), open.reason));

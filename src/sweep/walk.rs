@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 
-use crate::core::words::Skip;
 use crate::native::Queue;
 use crate::native::scripts::census::{Census, CensusAnswer};
 use crate::native::scripts::reconcile::{Reconcile, Reconciled};
@@ -12,11 +11,20 @@ use crate::store::{Reply, Shape, StoreError};
 /// an idle pass can afford.
 const FIRST_DUE: usize = 5;
 const SCANNED: &str = "5";
+/// Names that one script takes.
+const MOST: usize = 100;
 /// Entries that are compared a pass.
 const ENTRIES: &str = "4";
 
 /// Indices whose entries are compared with the records, in turn; running sets follow as the census meets them.
 const INDICES: [&str; 3] = ["pending", "delayed", "dead"];
+
+/// Records and indices that disagree.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Found {
+    pub(super) wrong: u64,
+    pub(super) mended: u64,
+}
 
 /// Where the walks are.
 #[derive(Debug, Clone, Default)]
@@ -42,10 +50,9 @@ impl Walk {
         sessions.extend(first.into_iter().map(|(session, _)| session));
         sessions.sort_unstable();
         sessions.dedup();
-        sessions.truncate(100);
         let began = self.sessions_at.is_empty() || self.sessions_at == "0";
         let oldest = if began { None } else { self.oldest_so_far };
-        let counted = queue.run(&Census { sessions: sessions.clone() }).await?;
+        let counted = count(queue, &sessions).await?;
         let taken = counted.counted.iter().filter_map(|one| one.oldest_taken_at_ms).min();
         self.oldest_so_far = match (oldest, taken) {
             (Some(a), Some(b)) => Some(a.min(b)),
@@ -63,13 +70,8 @@ impl Walk {
     }
 
     /// Compares a few entries with their records; what can only be mended one way is, where `repair` says so.
-    pub(super) async fn reconcile(
-        &mut self,
-        queue: &Queue,
-        repair: bool,
-    ) -> Result<Vec<(Skip, u64)>, StoreError> {
-        let mut found = Vec::new();
-        let mut wrong = 0;
+    pub(super) async fn reconcile(&mut self, queue: &Queue, repair: bool) -> Result<Found, StoreError> {
+        let mut found = Found::default();
         self.turn = !self.turn;
         if self.turn {
             let index = INDICES.get(self.index).copied().unwrap_or(INDICES[0]);
@@ -78,19 +80,26 @@ impl Walk {
             if self.index_at == "0" {
                 self.index = (self.index + 1) % INDICES.len();
             }
-            wrong = compare(queue, repair, None, ids).await?;
+            found = compare(queue, repair, None, ids).await?;
         } else if let Some(session) = self.running.pop_front() {
             let shape = Shape::of("ZRANGE");
             let key = queue.keys().running(&session);
             let ids = shape.list(queue.store().command(&["ZRANDMEMBER", &key, ENTRIES]).await?)?;
             let ids = ids.into_iter().map(|id| shape.text(id)).collect::<Result<_, _>>()?;
-            wrong += compare(queue, repair, Some(session), ids).await?;
-        }
-        if wrong > 0 {
-            found.push((Skip::NoRecord, wrong));
+            found = compare(queue, repair, Some(session), ids).await?;
         }
         Ok(found)
     }
+}
+
+/// A census of these sessions, in calls of bounded length; the queue's own figures are those of the first.
+async fn count(queue: &Queue, sessions: &[String]) -> Result<CensusAnswer, StoreError> {
+    let (first, rest) = sessions.split_at(sessions.len().min(MOST));
+    let mut answer = queue.run(&Census { sessions: first.to_vec() }).await?;
+    for sessions in rest.chunks(MOST) {
+        answer.counted.extend(queue.run(&Census { sessions: sessions.to_vec() }).await?.counted);
+    }
+    Ok(answer)
 }
 
 async fn compare(
@@ -98,25 +107,29 @@ async fn compare(
     repair: bool,
     session: Option<String>,
     ids: Vec<String>,
-) -> Result<u64, StoreError> {
+) -> Result<Found, StoreError> {
     if ids.is_empty() {
-        return Ok(0);
+        return Ok(Found::default());
     }
-    let answers = queue.run(&Reconcile { repair, session, ids: ids.clone() }).await?;
-    let mut wrong = 0;
-    for (id, answer) in ids.iter().zip(answers) {
-        if answer != Reconciled::Sound {
-            wrong += 1;
-            tracing::warn!(
-                queue = %queue.name(), task = %id, found = answer.as_str(), mended = repair,
-                "a record and the queue's indices disagree: something outside Backstop changed or evicted a key"
-            );
-        }
+    let mut answers = Vec::with_capacity(ids.len());
+    for ids in ids.chunks(MOST) {
+        answers.extend(queue.run(&Reconcile { repair, session: session.clone(), ids: ids.to_vec() }).await?);
     }
-    Ok(wrong)
+    let mut found = Found::default();
+    for (id, answer) in ids.iter().zip(answers).filter(|(_, answer)| *answer != Reconciled::Sound) {
+        let mended = repair && answer != Reconciled::WrongType;
+        found.wrong += 1;
+        found.mended += u64::from(mended);
+        tracing::warn!(
+            queue = %queue.name(), task = %id, found = answer.as_str(), mended,
+            "a record and the queue's indices disagree: something outside Backstop changed or evicted a key"
+        );
+    }
+    Ok(found)
 }
 
-/// A page of a sorted set's members, in no order, and where the next page begins ("0": that was the last).
+/// A page of a sorted set's members, in no order, and where the next page begins ("0": that was the last). A small set
+/// comes whole, whatever the page: that is more than [`MOST`].
 async fn scan(
     queue: &Queue,
     index: &str,
@@ -128,8 +141,6 @@ async fn scan(
     let at = if at.is_empty() { "0" } else { at };
     let [next, members] = shape.array(queue.store().command(&["ZSCAN", &key, at, "COUNT", count]).await?)?;
     let members: Vec<[Reply; 2]> = shape.rows(members)?;
-    // A small set is answered whole, whatever COUNT says; the scripts take 100 at most.
-    let members: Result<Vec<_>, _> =
-        members.into_iter().take(100).map(|[member, _]| shape.text(member)).collect();
+    let members: Result<Vec<_>, _> = members.into_iter().map(|[member, _]| shape.text(member)).collect();
     Ok((members?, shape.text(next)?))
 }

@@ -1,10 +1,12 @@
 //! Any program as an agent: one process a task, its payload on standard input, its exit code the outcome.
 
 mod output;
+mod reaper;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group};
@@ -12,6 +14,8 @@ use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, ChildStdin, Command};
 use tokio_util::sync::CancellationToken;
 
+use self::reaper::Reaper;
+pub use self::reaper::{REAPER, reap};
 use crate::private_server::command_with_parent;
 
 /// The exit code by which a program gives its task back: EX_TEMPFAIL of sysexits.h.
@@ -20,12 +24,10 @@ pub const GIVE_BACK: i32 = 75;
 /// How the program is run.
 #[derive(Debug, Clone)]
 pub struct Program {
-    /// This program's own binary, by which the command is started so that it dies with us.
-    pub launcher: PathBuf,
-    /// The command and its arguments.
-    pub command: Vec<OsString>,
-    /// What a program that was told to stop (SIGTERM) is given before it is killed.
-    pub kill_after: Duration,
+    launcher: PathBuf,
+    command: Vec<OsString>,
+    kill_after: Duration,
+    reaper: Arc<Reaper>,
 }
 
 /// How a run ended.
@@ -42,6 +44,16 @@ pub enum Outcome {
 }
 
 impl Program {
+    /// A program that is started by `launcher`, this program's own binary, so that it dies with us. One that was told to
+    /// stop (SIGTERM) is killed after `kill_after`.
+    ///
+    /// # Errors
+    /// If the process that takes along what a killed agent leaves could not be started.
+    pub fn new(launcher: PathBuf, command: Vec<OsString>, kill_after: Duration) -> std::io::Result<Self> {
+        let reaper = Arc::new(Reaper::start(&launcher)?);
+        Ok(Self { launcher, command, kill_after, reaper })
+    }
+
     /// Runs the command once, with these variables and this standard input, until it ends or `stop` says so. When this
     /// returns, nothing of its process group is left.
     pub async fn run(&self, variables: &[(&str, &str)], input: &[u8], stop: &CancellationToken) -> Outcome {
@@ -51,7 +63,8 @@ impl Program {
                 return Outcome::Failed(format!("could not start the command: {error}").into_bytes());
             }
         };
-        let group = child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
+        let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
+        let mut group = Group::of(pid, &self.reaper);
         let tail = output::Tail::of(child.stderr.take());
         let feeding = tokio::spawn(feed(child.stdin.take(), input.to_vec()));
         let status = tokio::select! {
@@ -61,12 +74,12 @@ impl Program {
         let outcome = match status {
             Some(status) => {
                 // What it left running would go on with a task that is over.
-                signal(group, Signal::KILL);
+                group.kill();
                 let last = tail.last().await;
                 ended(status, last)
             }
             None => {
-                self.end(&mut child, group).await;
+                self.end(&mut child, &mut group).await;
                 Outcome::Stopped
             }
         };
@@ -90,10 +103,10 @@ impl Program {
             .spawn()
     }
 
-    async fn end(&self, child: &mut Child, group: Option<Pid>) {
-        signal(group, Signal::TERM);
+    async fn end(&self, child: &mut Child, group: &mut Group) {
+        group.signal(Signal::TERM);
         let ended = tokio::time::timeout(self.kill_after, child.wait()).await;
-        signal(group, Signal::KILL);
+        group.kill();
         if ended.is_err() {
             // Killed: it ends now, whatever it ignores.
             let _ = child.wait().await;
@@ -101,9 +114,38 @@ impl Program {
     }
 }
 
-fn signal(group: Option<Pid>, signal: Signal) {
-    // A group that is gone already has got what it was sent.
-    let _ = group.map(|group| kill_process_group(group, signal));
+/// The process group of a run. A run that is dropped where it waits takes it along.
+struct Group {
+    pid: Option<Pid>,
+    reaper: Arc<Reaper>,
+}
+
+impl Group {
+    fn of(pid: Option<Pid>, reaper: &Arc<Reaper>) -> Self {
+        if let Some(pid) = pid {
+            reaper.watch(pid);
+        }
+        Self { pid, reaper: Arc::clone(reaper) }
+    }
+
+    fn signal(&self, signal: Signal) {
+        // A group that is gone already has got what it was sent.
+        let _ = self.pid.map(|group| kill_process_group(group, signal));
+    }
+
+    /// Once: its number may be another's afterwards.
+    fn kill(&mut self) {
+        self.signal(Signal::KILL);
+        if let Some(pid) = self.pid.take() {
+            self.reaper.forget(pid);
+        }
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        self.kill();
+    }
 }
 
 async fn feed(stdin: Option<ChildStdin>, input: Vec<u8>) {

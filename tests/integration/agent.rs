@@ -1,5 +1,7 @@
 //! The agent library on a real Redis: runs each task once, comes back, stops when told to.
 
+mod trouble;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;

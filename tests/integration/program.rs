@@ -5,11 +5,12 @@ use std::time::{Duration, Instant};
 use backstop::work::{Outcome, Program};
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{backstop, eventually};
+use crate::cli;
+use crate::support::{Server, backstop, eventually};
 
 fn shell(script: &str) -> Program {
     let command = ["sh", "-c", script].map(Into::into).to_vec();
-    Program { launcher: backstop(), command, kill_after: Duration::from_millis(300) }
+    Program::new(backstop(), command, Duration::from_millis(300)).expect("its reaper starts")
 }
 
 async fn run(script: &str, input: &[u8]) -> Outcome {
@@ -32,7 +33,7 @@ async fn the_exit_code_is_the_outcome_and_standard_error_the_reason() {
 
 #[tokio::test]
 async fn a_command_that_cannot_be_started_is_a_failure_that_says_so() {
-    let program = Program { command: vec!["/no/such/program".into()], ..shell("") };
+    let program = Program::new(backstop(), vec!["/no/such/program".into()], Duration::ZERO).unwrap();
     let Outcome::Failed(why) = program.run(&[], b"", &CancellationToken::new()).await else {
         panic!("it ran")
     };
@@ -81,4 +82,20 @@ async fn what_a_program_leaves_running_ends_with_its_task() {
     assert_eq!(run(&format!("sleep 600 & echo $! > {}", pid.display()), b"").await, Outcome::Done);
     let left = std::fs::read_to_string(&pid).unwrap();
     eventually("the grandchild is gone", || async { !alive(&left) }).await;
+}
+
+#[tokio::test]
+async fn a_killed_agent_takes_along_what_its_commands_started() {
+    let server = Server::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let pids = folder.path().join("pids");
+    let script = format!("trap '' TERM HUP; sleep 600 & echo $! > {0}; echo $$ >> {0}; wait", pids.display());
+    assert_eq!(cli::run(&server, &["enqueue", "--queue", "q", "x"]).0, 0);
+    let args = ["work", "--queue", "q", "--as", "w", "--", "sh", "-c", script.as_str()];
+    let mut agent = cli::command(&server, &args).spawn().unwrap();
+    let read = || std::fs::read_to_string(&pids).unwrap_or_default();
+    eventually("the command and its child run", || async { read().lines().count() == 2 }).await;
+    agent.kill().unwrap();
+    agent.wait().unwrap();
+    eventually("nothing of the group is left", || async { !read().lines().any(alive) }).await;
 }

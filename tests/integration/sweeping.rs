@@ -1,5 +1,7 @@
 //! A pass over a real queue: what it moves, what it leaves, what it says.
 
+mod damaged;
+
 use std::sync::Arc;
 use std::time::Duration;
 

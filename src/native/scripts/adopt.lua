@@ -17,16 +17,16 @@ local room = 256 - call('ZCARD', mine)
 for _, index in ipairs({ pending, delayed, expiring, dead, due }) do call('ZCARD', index) end
 
 local function row(id, token)
-  local r = call('HMGET', task_key(id), 'type', 'attempt', 'payload', 'enqueued_at', 'deadline', 'abandonments', 'failures')
-  return { 'adopted', { id, token, r[1], r[2], r[3] or call('GET', base .. 'payload:' .. id) or '', r[4], r[5] or '',
-    r[6] or '0', r[7] or '0', call('GET', base .. 'checkpoint:' .. id) or '' } }
+  local r = fields(task_key(id), 'type', 'attempt', 'payload', 'enqueued_at', 'deadline', 'abandonments', 'failures')
+  return { 'adopted', { id, token, r[1], r[2], r[3] or try('GET', base .. 'payload:' .. id) or '', r[4], r[5] or '',
+    r[6] or '0', r[7] or '0', try('GET', base .. 'checkpoint:' .. id) or '' } }
 end
 
 local function adopt(id, token)
   if not current then return { 'lost' } end
   local t = read_task(id)
   if not t.type or not runs(t.session) then return { 'not_yours' } end
-  if t.session == session and string.sub(t.token, -#nonce - 1) == '-' .. nonce then return row(id, t.token) end
+  if t.session == session and string.sub(t.token or '', -#nonce - 1) == '-' .. nonce then return row(id, t.token) end
   if t.token ~= token or t.session == session or agent_key(t.session) ~= identity then return { 'not_yours' } end
   local old = running_key(t.session)
   call('ZCARD', old)
@@ -40,7 +40,7 @@ local function adopt(id, token)
   end
   if room < 1 then return { 'full' } end
   room = room - 1
-  local attempt = tonumber(t.attempt) + 1
+  local attempt = (tonumber(t.attempt) or 0) + 1
   local fresh = attempt .. '-' .. t.seq .. '-' .. nonce
   local limits = limits_of(t.type)
   local limit = limits.start_to_close >= 0 and now + limits.start_to_close or nil

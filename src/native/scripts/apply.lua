@@ -38,7 +38,7 @@ local carry_out = {}
 -- The common one: one read and one write a task, the rest in the page's own batches.
 function carry_out.reset(id, token)
   local key = task_key(id)
-  local t = call('HMGET', key, 'session', 'token', 'seq')
+  local t = fields(key, 'session', 'token', 'seq')
   if t[1] ~= session or t[2] ~= token or not evident(id) then return end
   call('HSET', key, 'session', mark, 'abandonments', charged)
   out[#out + 1] = id
@@ -53,7 +53,7 @@ function carry_out.reset(id, token)
 end
 
 local function give_up_on(id, token)
-  local t = call('HMGET', task_key(id), 'session', 'token', 'seq', 'deadline', 'cancelled')
+  local t = fields(task_key(id), 'session', 'token', 'seq', 'deadline', 'cancelled')
   if t[1] ~= session or t[2] ~= token or not evident(id) then return end
   -- What a person asked for since the sweeper looked comes before its verdict.
   if (t[5] and true or false) ~= (action == 'discard') then return end
@@ -65,7 +65,7 @@ end
 carry_out.dead_letter, carry_out.expire, carry_out.discard = give_up_on, give_up_on, give_up_on
 
 function carry_out.revoke(id, token)
-  local t = call('HMGET', task_key(id), 'session', 'token', 'revoked_at')
+  local t = fields(task_key(id), 'session', 'token', 'revoked_at')
   if t[1] ~= session or t[2] ~= token or t[3] or not evident(id) then return end
   call('HSET', task_key(id), 'revoked_at', now, 'reason', 'revoked:' .. cause)
   call('ZADD', mine, now + grace, id)
@@ -74,7 +74,7 @@ end
 
 -- Said once: from here on its other limits count, then its age alone.
 function carry_out.alert(id, token)
-  local t = call('HMGET', task_key(id), 'session', 'token', 'limit', 'taken_at', 'deadline', 'alive_until',
+  local t = fields(task_key(id), 'session', 'token', 'limit', 'taken_at', 'deadline', 'alive_until',
     'revoked_at')
   -- An order to stop that stands is not to be forgotten for an alert.
   if t[1] ~= session or t[2] ~= token or t[7] or not evident(id) then return end

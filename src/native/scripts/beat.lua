@@ -3,8 +3,8 @@
 -- KEYS    the queue's fixed keys
 -- ARGV    format, session, number of the beat, then for each pair that it runs, or whose completion, failure or release
 --         is unanswered: id, token, mark ('' nothing more, '+' the task itself is alive, 'c…' alive, with a checkpoint)
--- RETURNS go_on | drain | superseded | lost, ms to the next beat, drain mode ('' wait release),
---         {id, token, gone|revoked|cancelled, …} to stop, {id, token, …} held and not listed
+-- RETURNS go_on | drain | superseded | lost, ms to the next beat, ms of silence to stop the work at (-1: never) and
+--         others may get it at, drain mode ('' wait release), {id, token, gone|revoked|cancelled, …} to stop, {id, token, …} held and not listed
 -- GUARD   a superseded or forgotten session writes nothing
 -- REPEAT  an older number writes the heartbeat and nothing else: no checkpoint is rolled back
 -- COST    8 µs, and 2 µs a pair
@@ -36,7 +36,7 @@ end
 local stop, listed, known = {}, {}, 0
 for i = 4, #ARGV, 3 do
   local id, token, mark = ARGV[i], ARGV[i + 1], ARGV[i + 2]
-  local t = call('HMGET', task_key(id), 'token', 'session', 'revoked_at', 'cancelled', 'taken_at', 'limit', 'deadline',
+  local t = fields(task_key(id), 'token', 'session', 'revoked_at', 'cancelled', 'taken_at', 'limit', 'deadline',
     'type')
   if t[1] ~= token or t[2] ~= session then
     stop[#stop + 1] = id
@@ -67,7 +67,7 @@ local unlisted = {}
 if holds > known then
   for _, id in ipairs(call('ZRANGE', mine, 0, 255)) do
     if not listed[id] then
-      local t = call('HMGET', task_key(id), 'token', 'session')
+      local t = fields(task_key(id), 'token', 'session')
       if t[1] and t[2] == session then
         unlisted[#unlisted + 1] = id
         unlisted[#unlisted + 1] = t[1]
@@ -82,5 +82,5 @@ if word == 'go_on' then
   if mode ~= '' then word = 'drain' end
 end
 write_counts()
--- 1500 beats a second cost Redis some 2 % of a core, however large the fleet is.
-return { word, math.max(setting('heartbeat_interval'), math.floor(call('ZCARD', agents) / 1.5)), mode, stop, unlisted }
+local every, stop_at, lost_at = rhythm()
+return { word, every, stop_at, lost_at, mode, stop, unlisted }

@@ -1,8 +1,7 @@
 //! Heartbeats.
 
-use std::time::Duration;
-
 use crate::core::id::Session;
+use crate::core::liveness::Rhythm;
 use crate::native::Command;
 use crate::store::{Args, Reply, Script, Shape, StoreError};
 
@@ -69,8 +68,8 @@ pub enum Drain {
 pub struct BeatAnswer {
     /// How to go on.
     pub word: BeatWord,
-    /// When to beat next.
-    pub next: Duration,
+    /// How to live from here.
+    pub rhythm: Rhythm,
     /// What kind of drain is asked for, if any.
     pub drain: Option<Drain>,
     /// Id, token and reason of each listed pair that must stop.
@@ -99,7 +98,7 @@ impl Command for Beat {
     }
 
     fn read(&self, shape: &Shape<'_>, reply: Reply) -> Result<BeatAnswer, StoreError> {
-        let [word, next, drain, stop, unlisted] = shape.array(reply)?;
+        let [word, next, stop_at, lost_at, drain, stop, unlisted] = shape.array(reply)?;
         let drain = match shape.text(drain.clone())?.as_str() {
             "" => None,
             "wait" => Some(Drain::Wait),
@@ -112,7 +111,7 @@ impl Command for Beat {
             .map(|[id, token, why]| Ok((shape.text(id)?, shape.text(token)?, StopWhy::read(shape, why)?)));
         Ok(BeatAnswer {
             word: BeatWord::read(shape, word)?,
-            next: Duration::from_millis(u64::try_from(shape.int(next)?).unwrap_or(0)),
+            rhythm: super::rhythm(shape, next, stop_at, lost_at)?,
             drain,
             stop: stop.collect::<Result<_, StoreError>>()?,
             unlisted: super::pairs(shape, unlisted)?,

@@ -8,7 +8,7 @@
 -- COST    20 µs
 --! include head policy move
 local id, seen = ARGV[2], ARGV[3]
-local t = call('HMGET', task_key(id), 'type', 'token', 'session', 'enqueued_at', 'revoked_at')
+local t = fields(task_key(id), 'type', 'token', 'session', 'enqueued_at', 'revoked_at')
 if not t[1] then return 'gone' end
 local now = server_time()
 local answer

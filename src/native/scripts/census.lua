@@ -13,11 +13,11 @@ local rows = { now, { call('ZCARD', pending), call('ZCARD', delayed), call('ZCAR
 for i = 2, #ARGV do
   local session = ARGV[i]
   local set = running_key(session)
-  local n = call('ZCARD', set)
+  local n = try('ZCARD', set) or 0
   local oldest
   if n > 0 then
     local first = call('ZRANGE', set, 0, 0, 'WITHSCORES')
-    oldest = tonumber(call('HGET', task_key(first[1]), 'taken_at') or nil)
+    oldest = tonumber(fields(task_key(first[1]), 'taken_at')[1] or nil)
     -- Those without a limit come last, by age.
     local unlimited = call('ZRANGEBYSCORE', set, string.format('%.0f', NO_LIMIT), '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
     if unlimited[2] then oldest = math.min(oldest or now, tonumber(unlimited[2]) - NO_LIMIT) end

@@ -43,9 +43,9 @@ end
 local function seq_of(token) return string.match(token, '^%d+%-(%d+)%-') end
 
 local function complete(id, token)
-  local t = call('HMGET', task_key(id), 'token', 'session', 'type', 'taken_at')
+  local t = fields(task_key(id), 'token', 'session', 'type', 'taken_at')
   if not t[3] then
-    local stub = call('GET', base .. 'done:' .. id)
+    local stub = try('GET', base .. 'done:' .. id)
     if not stub then return 'gone' end
     local how, by, seen = string.match(stub, '^(%a+):(%S*)%s?l?a?t?e?:?(%S*)')
     if how == 'completed' and by == token then return 'already' end
@@ -54,7 +54,7 @@ local function complete(id, token)
   end
   -- A first attempt that runs was never abandoned; looking for a field that isn't there is what costs most.
   local holder, past = t[2], {}
-  if not (runs(holder) and string.sub(t[1], 1, 2) == '1-') then past = call('HMGET', task_key(id), 'abandonments', 'late') end
+  if not (runs(holder) and string.sub(t[1], 1, 2) == '1-') then past = fields(task_key(id), 'abandonments', 'late') end
   local abandonments = tonumber(past[1]) or 0
   if t[1] ~= token then
     if t[1] and seq_of(t[1]) == seq_of(token) and abandonments > 0 then return late(id, token, 'record', past[2]) end

@@ -13,7 +13,7 @@ local now = server_time()
 if held(now) then return 'held' end
 if not still_silent(session, seen) then return 'alive' end
 local key = agent_key(session)
-local a = call('HMGET', key, 'session', 'state')
+local a = fields(key, 'session', 'state')
 if a[1] ~= session or a[2] ~= 'active' then return 'already' end
 call('HSET', key, 'state', 'lost')
 count('lost')

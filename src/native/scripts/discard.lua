@@ -12,7 +12,7 @@ local keep = setting('keep_done')
 local answers, moved = {}, {}
 for i = 3, #ARGV, 3 do
   local id = ARGV[i]
-  local t = call('HMGET', task_key(id), 'type', 'token')
+  local t = fields(task_key(id), 'type', 'token')
   local died = call('ZSCORE', dead, id)
   local answer = 'changed'
   if t[1] and died and (t[2] or '') == ARGV[i + 1] and tonumber(died) == tonumber(ARGV[i + 2]) then

@@ -14,7 +14,7 @@ for _, index in ipairs({ pending, delayed, expiring, dead }) do call('ZCARD', in
 local answers, moved = {}, {}
 for i = 2, #ARGV do
   local id = ARGV[i]
-  local t = call('HMGET', task_key(id), 'type', 'session', 'deadline', 'cancelled', 'token')
+  local t = fields(task_key(id), 'type', 'session', 'deadline', 'cancelled', 'token')
   local answer = 'skipped'
   if not t[1] then
     call('ZREM', expiring, id)

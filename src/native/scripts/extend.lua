@@ -9,7 +9,7 @@
 --! include head policy
 local id, token, limit = ARGV[2], ARGV[3], tonumber(ARGV[4])
 local key = task_key(id)
-local t = call('HMGET', key, 'token', 'session', 'taken_at', 'deadline', 'alive_until', 'cancelled', 'reason')
+local t = fields(key, 'token', 'session', 'taken_at', 'deadline', 'alive_until', 'cancelled', 'reason')
 if not t[1] then return 'gone' end
 if t[1] ~= token or not runs(t[2]) or t[6] then return 'changed' end
 local now = server_time()

@@ -12,12 +12,12 @@ local session, seen = ARGV[2], ARGV[3]
 local now = server_time()
 if held(now) then return 'held' end
 if not still_silent(session, seen) then return 'alive' end
-if call('ZCARD', running_key(session)) > 0 then return 'holds' end
+if (try('ZCARD', running_key(session)) or 1) > 0 then return 'holds' end
 call('ZCARD', due)
 call('ZREM', agents, session)
 call('ZREM', due, session)
 local key = agent_key(session)
-local a = call('HMGET', key, 'session', 'state')
+local a = fields(key, 'session', 'state')
 if a[1] == session then
   if a[2] == 'active' then
     call('HSET', key, 'state', 'lost')

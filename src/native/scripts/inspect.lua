@@ -11,8 +11,8 @@
 --! include head
 local id = ARGV[2]
 local key = task_key(id)
-local fields = call('HGETALL', key)
-if #fields == 0 then return { 'gone', call('GET', base .. 'done:' .. id) or '' } end
+local record = try('HGETALL', key) or {}
+if #record == 0 then return { 'gone', try('GET', base .. 'done:' .. id) or '' } end
 local session = call('HGET', key, 'session')
 local agent = { '', '', '', '' }
 local running = ''
@@ -26,7 +26,7 @@ end
 local size = call('STRLEN', base .. 'payload:' .. id)
 if size == 0 then size = #(call('HGET', key, 'payload') or '') end
 local state = call('HMGET', control, 'grace_until', 'paused')
-return { 'found', server_time(), fields, { call('ZSCORE', pending, id) or '', call('ZSCORE', delayed, id) or '',
+return { 'found', server_time(), record, { call('ZSCORE', pending, id) or '', call('ZSCORE', delayed, id) or '',
   call('ZSCORE', dead, id) or '', call('ZSCORE', expiring, id) or '', running }, size,
-  call('STRLEN', base .. 'checkpoint:' .. id), call('GET', base .. 'error:' .. id) or '', agent, state[1] or '0',
+  call('STRLEN', base .. 'checkpoint:' .. id), try('GET', base .. 'error:' .. id) or '', agent, state[1] or '0',
   state[2] or '' }

@@ -11,7 +11,7 @@ local session = ARGV[2]
 local mine = running_key(session)
 local holds = {}
 for _, id in ipairs(call('ZRANGE', mine, 0, 255)) do
-  local t = call('HMGET', task_key(id), 'token', 'session')
+  local t = fields(task_key(id), 'token', 'session')
   if t[1] and t[2] == session then
     holds[#holds + 1] = id
     holds[#holds + 1] = t[1]

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::core::liveness::Rhythm;
 use crate::store::{Args, Reply, Shape, StoreError};
 
 /// What scripts share, put into them where they say `--! include`.
@@ -85,6 +86,16 @@ fn push_pairs(args: &mut Args, pairs: &[(String, String)]) {
     for (id, token) in pairs {
         args.push(id).push(token);
     }
+}
+
+/// How a session is to live: ms to the next beat, ms of silence to stop at (below 0: never) and to be given up at.
+fn rhythm(shape: &Shape<'_>, next: Reply, stop: Reply, lost: Reply) -> Result<Rhythm, StoreError> {
+    let long = |n: i64| Duration::from_millis(u64::try_from(n).unwrap_or(0));
+    Ok(Rhythm {
+        next: long(shape.int(next)?),
+        stop_after: Some(shape.int(stop)?).filter(|stop| *stop >= 0).map(long),
+        lost_after: long(shape.int(lost)?),
+    })
 }
 
 fn pairs(shape: &Shape<'_>, list: Reply) -> Result<Vec<(String, String)>, StoreError> {

@@ -57,18 +57,18 @@ local function entry(session, ids, due_now)
     local facts
     if i > due_now then
       -- A first attempt was never abandoned; looking for a field that isn't there costs more than the others.
-      facts = call('HMGET', task_key(id), 'token', 'type')
+      facts = fields(task_key(id), 'token', 'type')
       if facts[1] and string.sub(facts[1], 1, 2) ~= '1-' then facts[3] = call('HGET', task_key(id), 'abandonments') end
     else
-      facts = call('HMGET', task_key(id), 'token', 'type', 'abandonments', 'taken_at', 'deadline', 'cancelled', 'limit',
+      facts = fields(task_key(id), 'token', 'type', 'abandonments', 'taken_at', 'deadline', 'cancelled', 'limit',
         'revoked_at', 'alive_until')
     end
     tasks[i * 2 - 1], tasks[i * 2] = id, facts
   end
   room = room - #ids
-  local a = call('HMGET', agent_key(session), 'session', 'beat', 'state')
+  local a = fields(agent_key(session), 'session', 'beat', 'state')
   local current = a[1] == session
-  return { session, call('ZSCORE', agents, session) or '', call('ZCARD', running_key(session)), current and 1 or 0,
+  return { session, call('ZSCORE', agents, session) or '', (try('ZCARD', running_key(session)) or 0), current and 1 or 0,
     current and a[2] or '', a[3] or '', tasks }
 end
 
@@ -82,10 +82,10 @@ for i, session in ipairs(names) do
   end
   local from = i == 1 and skip_tasks or 0
   local set = running_key(session)
-  local ids = call('ZRANGE', set, from, from + room - 1)
-  if from + #ids < call('ZCARD', set) then more = 1 end
+  local ids = try('ZRANGE', set, from, from + room - 1) or {}
+  if from + #ids < (try('ZCARD', set) or 0) then more = 1 end
   -- In the order of their scores, so that counting tells which are due; reading each score costs more.
-  silent[#silent + 1] = entry(session, ids, call('ZCOUNT', set, '-inf', now) - from)
+  silent[#silent + 1] = entry(session, ids, (try('ZCOUNT', set, '-inf', now) or 0) - from)
   listed[session] = true
 end
 
@@ -97,7 +97,7 @@ for i, session in ipairs(names) do
     more = 1
     break
   end
-  local first = call('ZRANGE', running_key(session), 0, 0, 'WITHSCORES')
+  local first = try('ZRANGE', running_key(session), 0, 0, 'WITHSCORES') or {}
   if not first[1] then
     call('ZREM', due, session)
   elseif tonumber(first[2]) > now then
@@ -126,7 +126,7 @@ end
 
 local suspects = 0
 for _, session in ipairs(call('ZRANGEBYSCORE', agents, '(' .. before, now - suspect_after, 'LIMIT', 0, 50)) do
-  suspects = suspects + call('ZCARD', running_key(session))
+  suspects = suspects + (try('ZCARD', running_key(session)) or 0)
 end
 local counts = { call('ZCARD', agents), call('ZCOUNT', agents, '-inf', before),
   call('ZCOUNT', agents, '(' .. before, string.format('%.0f', now - suspect_after)), call('ZCARD', pending),

@@ -4,6 +4,7 @@
 -- ARGV    format, repair (0 | 1), session of the running set that the ids come from or '', then ids (100 at most)
 -- RETURNS for each: sound | no_record (its entries are removed) | stray (an entry besides its one place is removed)
 --         | homeless (a record in no index is put back: to its running set, or to pending)
+--         | wrong_type (of the record, or of the running set that it names: a person must say what it was)
 -- GUARD   a task that stands in its one place is not touched
 -- REPEAT  sound
 -- COST    6 µs a task
@@ -12,8 +13,8 @@ local repair, walked = ARGV[2] == '1', ARGV[3]
 local answers, mended = {}, {}
 for _, index in ipairs({ pending, delayed, expiring, dead, due, agents }) do call('ZCARD', index) end
 local now = server_time()
-for i = 4, #ARGV do
-  local id = ARGV[i]
+
+local function compare(id)
   local key = task_key(id)
   local t = call('HMGET', key, 'type', 'session', 'seq', 'deadline', 'limit', 'alive_until', 'taken_at')
   local in_pending, in_delayed, in_dead = call('ZSCORE', pending, id), call('ZSCORE', delayed, id), call('ZSCORE', dead, id)
@@ -60,6 +61,17 @@ for i = 4, #ARGV do
     end
     count('mended:' .. answer)
     mended[#mended + 1] = id
+  end
+  return answer
+end
+
+for i = 4, #ARGV do
+  -- What is read shows its type before anything is mended.
+  local ok, answer = pcall(compare, ARGV[i])
+  if not ok then
+    local why = type(answer) == 'table' and answer.err or tostring(answer)
+    if not string.find(why, 'WRONGTYPE', 1, true) then error(answer) end
+    answer = 'wrong_type'
   end
   answers[#answers + 1] = answer
 end

@@ -25,6 +25,8 @@ words!(
         Stray = "stray",
         /// A record that stands in no index.
         Homeless = "homeless",
+        /// Its record, or the running set that it names, is of another type.
+        WrongType = "wrong_type",
     }
 );
 

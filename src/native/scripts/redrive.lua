@@ -14,7 +14,7 @@ local answers, moved = {}, {}
 for i = 4, #ARGV, 3 do
   local id = ARGV[i]
   local key = task_key(id)
-  local t = call('HMGET', key, 'type', 'token', 'seq', 'deadline')
+  local t = fields(key, 'type', 'token', 'seq', 'deadline')
   local died = call('ZSCORE', dead, id)
   local answer = 'changed'
   if t[1] and died and (t[2] or '') == ARGV[i + 1] and tonumber(died) == tonumber(ARGV[i + 2]) then

@@ -3,8 +3,8 @@
 -- KEYS    the queue's fixed keys
 -- ARGV    format, nonce (16 hex), identity or pool prefix, pool size (0: no pool), session that was lost or '',
 --         host, pid, version
--- RETURNS registered, session, heartbeat interval ms, stop-on-agent ms (-1: never),
---         {session, id, token, type, checkpoint, …} what predecessors hold (100 at most; adopt or release, then ask again)
+-- RETURNS registered, session, ms to the first beat, ms of silence to stop the work at (-1: never) and others may get it
+--         at, {session, id, token, type, checkpoint, …} what predecessors hold (100 at most; adopt or release, then ask again)
 --         | superseded | pool_full
 -- GUARD   a client that was declared lost gets a session only while the identity's current one is the lost one; out of
 --         a pool, any identity that is free
@@ -27,17 +27,18 @@ local function answer(session)
   for _, old in ipairs(former) do
     if #held >= 500 then break end
     for _, id in ipairs(call('ZRANGE', running_key(old), 0, 99)) do
-      local t = call('HMGET', task_key(id), 'token', 'session', 'type', 'attempt')
+      local t = fields(task_key(id), 'token', 'session', 'type', 'attempt')
       if t[1] and t[2] == old and #held < 500 then
         held[#held + 1] = old
         held[#held + 1] = id
         held[#held + 1] = t[1]
         held[#held + 1] = t[3]
-        held[#held + 1] = call('GET', base .. 'checkpoint:' .. id) or ''
+        held[#held + 1] = try('GET', base .. 'checkpoint:' .. id) or ''
       end
     end
   end
-  return { 'registered', session, setting('heartbeat_interval'), setting('stop_on_agent_after'), held }
+  local every, stop, lost_at = rhythm()
+  return { 'registered', session, every, stop, lost_at, held }
 end
 
 -- The pool's own memory of a nonce lapses after an hour; an identity's last eight don't.

@@ -1,8 +1,7 @@
 //! Beginning a session.
 
-use std::time::Duration;
-
 use crate::core::id::{Identity, Nonce, Session};
+use crate::core::liveness::Rhythm;
 use crate::native::Command;
 use crate::store::{Args, Reply, Script, Shape, StoreError};
 
@@ -59,10 +58,8 @@ pub enum RegisterAnswer {
     Registered {
         /// Its name.
         session: Session,
-        /// How often to beat.
-        heartbeat_interval: Duration,
-        /// When to stop the work if no beat is answered; `None`: never.
-        stop_after: Option<Duration>,
+        /// How to live until the first beat is answered.
+        rhythm: Rhythm,
         /// What predecessors hold, a page of it: adopt or release, then ask again with the same nonce.
         held: Vec<HeldTask>,
     },
@@ -93,11 +90,10 @@ impl Command for Register {
         let whole = reply.clone();
         let items = shape.list(reply)?;
         let word = shape.text(items.first().cloned().unwrap_or(Reply::Nil))?;
-        match (word.as_str(), <[Reply; 5]>::try_from(items)) {
-            ("registered", Ok([_, session, interval, stop, held])) => Ok(RegisterAnswer::Registered {
+        match (word.as_str(), <[Reply; 6]>::try_from(items)) {
+            ("registered", Ok([_, session, next, stop, lost, held])) => Ok(RegisterAnswer::Registered {
                 session: Session::new(shape.text(session)?).map_err(|_| shape.unknown(&whole))?,
-                heartbeat_interval: Duration::from_millis(u64::try_from(shape.int(interval)?).unwrap_or(0)),
-                stop_after: u64::try_from(shape.int(stop)?).ok().map(Duration::from_millis),
+                rhythm: super::rhythm(shape, next, stop, lost)?,
                 held: shape
                     .rows(held)?
                     .into_iter()

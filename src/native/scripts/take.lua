@@ -27,7 +27,7 @@ local ready = call('ZRANGEBYSCORE', delayed, '-inf', now, 'LIMIT', 0, 50)
 if #ready > 0 then
   local add = {}
   for _, id in ipairs(ready) do
-    local known = call('HMGET', task_key(id), 'type', 'seq')
+    local known = fields(task_key(id), 'type', 'seq')
     if known[1] then
       local seq = known[2]
       if not seq then
@@ -53,8 +53,8 @@ end
 local rows, out, scores, bytes, first = {}, {}, {}, 0, nil
 for _, id in ipairs(ids) do
   local key = task_key(id)
-  local t = call('HMGET', key, 'type', 'attempt', 'seq', 'deadline', 'payload', 'enqueued_at', 'session')
-  local payload = t[5] or (t[1] and call('GET', base .. 'payload:' .. id))
+  local t = fields(key, 'type', 'attempt', 'seq', 'deadline', 'payload', 'enqueued_at', 'session')
+  local payload = t[5] or (t[1] and try('GET', base .. 'payload:' .. id))
   if not t[1] then
     count('skipped:no_record')
   elseif t[2] and call('HEXISTS', key, 'cancelled') == 1 then
@@ -88,8 +88,8 @@ for _, id in ipairs(ids) do
     -- A first attempt has neither a past nor a checkpoint; looking for a field that isn't there is what costs most.
     local past, checkpoint = {}, ''
     if attempt > 1 then
-      past = call('HMGET', key, 'abandonments', 'failures')
-      checkpoint = call('GET', base .. 'checkpoint:' .. id) or ''
+      past = fields(key, 'abandonments', 'failures')
+      checkpoint = try('GET', base .. 'checkpoint:' .. id) or ''
       -- The limits are this attempt's own. Cleared here and not by the reset, whose page is the one that must be fast.
       call('HDEL', key, 'revoked_at', 'reason', 'limit', 'alive_until', 'alerted')
       if string.sub(t[7] or '', 1, 7) == '!reset:' then count('reclaimed') end

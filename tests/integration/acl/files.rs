@@ -66,8 +66,8 @@ fn named(script: &str) -> BTreeSet<String> {
     for part in parts.split(' ') {
         text += &std::fs::read_to_string(folder.join(format!("lib/{part}.lua"))).unwrap();
     }
-    let calls = text.split("call('").skip(1).filter_map(|rest| rest.split('\'').next());
-    calls.map(str::to_lowercase).collect()
+    let calls = ["call('", "try('"].into_iter().flat_map(|how| text.split(how).skip(1));
+    calls.filter_map(|rest| rest.split('\'').next()).map(str::to_lowercase).collect()
 }
 
 async fn writing(store: &Store) -> BTreeSet<String> {

@@ -36,7 +36,7 @@ local function action_for(t, now)
 end
 
 local function read_task(id)
-  local r = call('HMGET', task_key(id), 'token', 'session', 'seq', 'deadline', 'abandonments', 'type', 'revoked_at',
+  local r = fields(task_key(id), 'token', 'session', 'seq', 'deadline', 'abandonments', 'type', 'revoked_at',
     'cancelled', 'reason', 'attempt')
   return { token = r[1], session = r[2], seq = r[3], deadline = r[4], abandonments = r[5], type = r[6],
     revoked_at = r[7], cancelled = r[8], reason = r[9] or '', attempt = r[10] }

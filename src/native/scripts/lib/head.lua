@@ -21,6 +21,23 @@ local function server_time()
   return t[1] * 1000 + math.floor(t[2] / 1000)
 end
 
+-- What stands under the name of one task or one agent may be another's doing. Of the wrong type, it is as if there was
+-- nothing: that must not cost the others their turn. Any other error is raised: it says nothing about what is there.
+local function try(...)
+  local r = redis.pcall(...)
+  if type(r) ~= 'table' or not r.err then return r end
+  if string.sub(r.err, 1, 9) ~= 'WRONGTYPE' then error(r) end
+  return false
+end
+
+local function fields(key, ...)
+  local r = try('HMGET', key, ...)
+  if r then return r end
+  r = {}
+  for i = 1, select('#', ...) do r[i] = false end
+  return r
+end
+
 -- Counts are gathered and written once a call. HLEN here raises WRONGTYPE before anything was written.
 local counted = {}
 local function count(what, by) counted[what] = (counted[what] or 0) + (by or 1) end

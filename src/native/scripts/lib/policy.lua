@@ -11,6 +11,17 @@ local function setting(name)
   return tonumber(call('HGET', policy, '_' .. name) or SESSION[name])
 end
 
+-- How a session of a fleet this large lives: ms between its beats, ms of silence after which it stops its work (-1:
+-- never), and after which others may get that. 1500 beats a second cost Redis some 2 % of a core, however large the
+-- fleet is, and the sweeper waits for three of them.
+local function rhythm()
+  local p = call('HMGET', policy, '_heartbeat_interval', '_heartbeat_timeout', '_lost_after', '_stop_on_agent_after')
+  local every = math.max(tonumber(p[1] or SESSION.heartbeat_interval), math.floor(call('ZCARD', agents) / 1.5))
+  local stop = tonumber(p[4] or SESSION.stop_on_agent_after)
+  return every, stop < 0 and -1 or math.max(stop, 3 * every),
+    math.max(tonumber(p[2] or SESSION.heartbeat_timeout), 3 * every) + tonumber(p[3] or SESSION.lost_after)
+end
+
 -- The limits of one type, read once a call.
 local by_type = {}
 local function limits_of(kind)
