@@ -303,3 +303,21 @@ async fn a_daemon_that_was_paused_keeps_quiet_at_first_and_sweeps_again() {
     eventually("it sweeps again", || async { sweeps().await.unwrap_or(0) > before + 3 }).await;
     assert_eq!(scene.total("abandoned:agent_lost").await, 0, "the agent lived all the time");
 }
+
+#[tokio::test]
+async fn sigterm_ends_it_though_redis_hangs_however_many_queues_there_are() {
+    let scene = Scene::new().await;
+    let names: Vec<_> = (0..20).map(|i| format!("\"many-{i}\"")).collect();
+    let config = CONFIG.replace("[sweep]", &format!("[sweep]\nqueues = [{}]", names.join(", ")));
+    std::fs::write(&scene.config, config).unwrap();
+    let mut daemon = scene.daemon(free_address());
+    let leads = async || {
+        number(&scene.server.store(), &["EXISTS", &scene.server.queue("many-19").keys().named("lease")]).await
+    };
+    eventually("it leads the last queue", || async { leads().await == 1 }).await;
+    scene.server.inner.pause();
+    daemon.signal(Signal::TERM);
+    // Each answer that doesn't come costs 3 s, and there are 20 leases: more than this waits for.
+    assert_eq!(daemon.exit_code().await, Some(0));
+    scene.server.inner.resume();
+}
