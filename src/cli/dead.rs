@@ -8,7 +8,7 @@ use clap::Subcommand;
 use super::hands::cut_short;
 use super::tasks::Page;
 use super::which::{Which, by, count, progress};
-use super::{CliError, DONE, FAILED, Global, duration, explain, out, some_time, tasks};
+use super::{CliError, DONE, Global, duration, explain, out, share_done, some_time, tasks};
 use crate::core::id::{QueueName, TaskId};
 use crate::core::words::DeadReason;
 use crate::native::Queue;
@@ -164,5 +164,5 @@ async fn decide(letters: &Letters, fate: &Fate, global: &Global) -> Result<u8, C
             out::line("no dead letters are meant")?;
         }
     }
-    Ok(if done == n as u64 { DONE } else { FAILED })
+    Ok(share_done(done, n as u64))
 }

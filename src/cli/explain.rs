@@ -38,24 +38,24 @@ pub(super) fn lines(task: &Explained) -> Vec<String> {
             out::clean(&task.task_type),
             age(task.age_ms)
         ),
-        format!("payload  {} bytes, checkpoint {} bytes", task.bytes.0, task.bytes.1),
+        format!("payload  {} bytes, checkpoint {} bytes", task.payload_bytes, task.checkpoint_bytes),
     ];
     let reason = task.reason.as_deref().map(|why| format!(" ({})", out::clean(why))).unwrap_or_default();
     lines.push(match (&task.session, &task.agent) {
-        (Some(session), Some((state, host, pid))) => format!(
+        (Some(session), Some(holder)) => format!(
             "state    running for {}, attempt {}, by {session} ({} on {}, pid {})",
             age(task.running_ms),
             task.attempt,
-            out::clean(state),
-            out::clean(host),
-            out::clean(pid)
+            out::clean(&holder.state),
+            out::clean(&holder.host),
+            out::clean(&holder.pid)
         ),
         _ if task.state == "nowhere" => "state    in no index: run backstop fsck".to_owned(),
         _ => format!("state    {}{reason}, {} attempts so far", task.state, task.attempt),
     });
     lines.push(format!(
         "charged  {} of {} abandonments, {} of {} failures",
-        task.abandonments.0, task.abandonments.1, task.failures.0, task.failures.1
+        task.abandonments, task.max_abandonments, task.failures, task.max_failures
     ));
     if !task.error.is_empty() {
         lines.push(format!("error    {}", out::clean(task.error.trim())));

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::which::{Which, by, count, progress};
-use super::{CliError, DONE, FAILED, Global, out, some_time};
+use super::{CliError, Global, out, share_done, some_time};
 use crate::core::id::{QueueName, TaskId};
 use crate::native::scripts::cancel::Cancelled;
 use crate::native::scripts::extend::{Extend, Extended};
@@ -70,7 +70,8 @@ fn account(outcomes: &[Outcome], one_by_one: bool, global: &Global) -> Result<u8
             out::line("no tasks are meant")?;
         }
     }
-    Ok(if outcomes.iter().all(|one| one.done) { DONE } else { FAILED })
+    let done = outcomes.iter().filter(|one| one.done).count();
+    Ok(share_done(done as u64, outcomes.len() as u64))
 }
 
 /// The error that ended a long command, with how far it came.

@@ -41,6 +41,15 @@ pub const USAGE: u8 = 2;
 /// Exit code: something was held, or left incomplete.
 pub const HELD: u8 = 3;
 
+/// The exit code of a command that did this many of so many.
+fn share_done(done: u64, of: u64) -> u8 {
+    match done {
+        _ if done == of => DONE,
+        0 => FAILED,
+        _ => HELD,
+    }
+}
+
 /// Brings back the tasks of dead agents.
 ///
 /// Agents take tasks from Redis. When one dies, its tasks stay "running" for ever. Backstop finds them by their agents'

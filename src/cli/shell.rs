@@ -13,9 +13,12 @@ pub(super) struct CompletionsArgs {
     shell: Shell,
 }
 
-/// Print the manual page, in roff
+/// Print the manual page, in roff: of the program, or of a command
 #[derive(Debug, clap::Args)]
-pub(super) struct ManArgs {}
+pub(super) struct ManArgs {
+    /// The command, such as work, or dead redrive
+    command: Vec<String>,
+}
 
 pub(super) fn completions(args: &CompletionsArgs) -> Result<u8, CliError> {
     // Written to memory first: the generator takes a reader that went away for a bug.
@@ -24,9 +27,17 @@ pub(super) fn completions(args: &CompletionsArgs) -> Result<u8, CliError> {
     print(&text)
 }
 
-pub(super) fn man(_args: &ManArgs) -> Result<u8, CliError> {
+pub(super) fn man(args: &ManArgs) -> Result<u8, CliError> {
+    let mut command = tree();
+    command.build();
+    for name in &args.command {
+        let found = command.find_subcommand(name).cloned();
+        command = found.ok_or_else(|| {
+            CliError::Usage(format!("there is no command {:?}: see backstop --help", args.command.join(" ")))
+        })?;
+    }
     let mut text = Vec::new();
-    clap_mangen::Man::new(tree()).render(&mut text).map_err(CliError::failed)?;
+    clap_mangen::Man::new(command).render(&mut text).map_err(CliError::failed)?;
     print(&text)
 }
 

@@ -36,6 +36,17 @@ pub struct Happened {
     pub what: String,
 }
 
+/// Who runs a task.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Holder {
+    /// What its state says, or `superseded`.
+    pub state: String,
+    /// Where its process runs.
+    pub host: String,
+    /// The process there.
+    pub pid: String,
+}
+
 /// All that can be told of a task.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Explained {
@@ -52,20 +63,26 @@ pub struct Explained {
     pub reason: Option<String>,
     /// Attempts so far.
     pub attempt: u64,
-    /// How often it failed, and how many failures are retried.
-    pub failures: (i64, i64),
-    /// How often an agent lost it, and how many times are forgiven.
-    pub abandonments: (i64, i64),
+    /// How often it failed.
+    pub failures: i64,
+    /// How many failures are retried.
+    pub max_failures: i64,
+    /// How often an agent lost it.
+    pub abandonments: i64,
+    /// How many times are forgiven.
+    pub max_abandonments: i64,
     /// Who runs it.
     pub session: Option<String>,
     /// What its identity says of that session, where it runs, its process id.
-    pub agent: Option<(String, String, String)>,
+    pub agent: Option<Holder>,
     /// How long it has run, ms.
     pub running_ms: Option<i64>,
     /// Its age, ms.
     pub age_ms: Option<i64>,
-    /// Sizes of payload and checkpoint, bytes.
-    pub bytes: (u64, u64),
+    /// Size of the payload, bytes.
+    pub payload_bytes: u64,
+    /// Size of the checkpoint, bytes.
+    pub checkpoint_bytes: u64,
     /// What the last failure said.
     pub error: String,
     /// What runs out when.
@@ -94,7 +111,11 @@ pub async fn explain(queue: &Queue, id: &str, task: &Inspected) -> Result<Explai
     let runs = !holder.is_empty() && !holder.starts_with('!');
     let state = State::of(task).map_or("nowhere", State::as_str);
     let (history, history_begins_ms) = history(queue, id, task.now_ms).await?;
-    let agent = (task.agent_state.clone(), task.agent_host.clone(), task.agent_pid.clone());
+    let agent = Holder {
+        state: task.agent_state.clone(),
+        host: task.agent_host.clone(),
+        pid: task.agent_pid.clone(),
+    };
     let mut held_by = Vec::new();
     if task.paused {
         held_by.push("the queue is paused: nothing is taken".to_owned());
@@ -110,13 +131,16 @@ pub async fn explain(queue: &Queue, id: &str, task: &Inspected) -> Result<Explai
         state,
         reason: holder.strip_prefix('!').map(str::to_owned),
         attempt: number("attempt").and_then(|n| u64::try_from(n).ok()).unwrap_or(0),
-        failures: (number("failures").unwrap_or(0), limits.max_failures),
-        abandonments: (number("abandonments").unwrap_or(0), limits.max_abandonments),
+        failures: number("failures").unwrap_or(0),
+        max_failures: limits.max_failures,
+        abandonments: number("abandonments").unwrap_or(0),
+        max_abandonments: limits.max_abandonments,
         session: runs.then_some(holder),
         agent: runs.then_some(agent),
         running_ms: number("taken_at").filter(|_| runs).map(|at| task.now_ms - at),
         age_ms: number("enqueued_at").map(|at| task.now_ms - at),
-        bytes: (task.payload_bytes, task.checkpoint_bytes),
+        payload_bytes: task.payload_bytes,
+        checkpoint_bytes: task.checkpoint_bytes,
         error: String::from_utf8_lossy(&task.error).into_owned(),
         task_type: kind,
         held_by,

@@ -1,6 +1,10 @@
 //! The help of every command, as it was when somebody last read it.
 
+use std::process::Command;
+
 use backstop::cli::tree;
+
+use crate::support::backstop;
 
 #[test]
 fn the_help_of_every_command_is_as_it_was_read() {
@@ -37,4 +41,14 @@ fn every_command_and_every_flag_says_what_it_is() {
         }
     }
     check(&tree());
+}
+
+#[test]
+fn each_command_has_its_manual_page() {
+    let page = |words: &[&str]| Command::new(backstop()).arg("man").args(words).output().unwrap();
+    let work = String::from_utf8(page(&["work"]).stdout).unwrap();
+    assert!(work.contains("kill\\-after") && work.starts_with(".ie"), "{work}");
+    assert!(String::from_utf8(page(&["dead", "redrive"]).stdout).unwrap().contains("deadline"));
+    let unknown = page(&["no-such-command"]);
+    assert_eq!(unknown.status.code(), Some(2));
 }

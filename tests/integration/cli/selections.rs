@@ -84,3 +84,20 @@ async fn dead_letters_are_listed_a_page_at_a_time_over_all_queues() {
     assert_eq!(run(&server, &["dead", "list", "--older-than", "1h"]).1, "no dead letters\n");
     assert_eq!(number(&server.store(), &["ZCARD", &server.queue("q").keys().named("dead")]).await, 5);
 }
+
+#[tokio::test]
+async fn a_command_that_could_do_a_part_only_says_so_with_its_exit_code() {
+    let server = Server::start().await;
+    feed(
+        &server,
+        &["enqueue", "--queue", "q", "--jsonl"],
+        b"{\"id\":\"a\",\"payload\":\"\"}\n{\"id\":\"b\",\"payload\":\"\"}\n",
+    );
+    let keys = server.queue("q").keys().clone();
+    server.store().command(&["ZREM", &keys.named("pending"), "b"]).await.unwrap();
+    server.store().command(&["ZADD", &keys.named("dead"), "1", "b"]).await.unwrap();
+    let (code, out, _) = run(&server, &["cancel", "a", "b"]);
+    assert_eq!(code, 3, "{out}");
+    assert!(out.contains("a: discarded") && out.contains("b: left alone: it is a dead letter"), "{out}");
+    assert_eq!(run(&server, &["cancel", "b"]).0, 1, "nothing could be done");
+}

@@ -10,7 +10,8 @@ local base = string.sub(control, 1, -8)
 -- oldest first. Whole numbers stay exact in a double up to 9e15.
 local NO_LIMIT = 4e15
 
-local function task_key(id) return base .. 'task:' .. id end
+local task_base = base .. 'task:'
+local function task_key(id) return task_base .. id end
 local function running_key(session) return base .. 'running:' .. session end
 -- A record's session names who runs the task; '!' and a reason is why nobody does.
 local function runs(session) return session and string.sub(session, 1, 1) ~= '!' end
@@ -23,16 +24,22 @@ end
 
 -- What stands under the name of one task or one agent may be another's doing. Of the wrong type, it is as if there was
 -- nothing: that must not cost the others their turn. Any other error is raised: it says nothing about what is there.
-local function try(...)
-  local r = redis.pcall(...)
-  if type(r) ~= 'table' or not r.err then return r end
+local pcall_redis = redis.pcall
+local function only_wrong_type(r)
   if string.sub(r.err, 1, 9) ~= 'WRONGTYPE' then error(r) end
+end
+
+local function try(...)
+  local r = pcall_redis(...)
+  if type(r) ~= 'table' or not r.err then return r end
+  only_wrong_type(r)
   return false
 end
 
 local function fields(key, ...)
-  local r = try('HMGET', key, ...)
-  if r then return r end
+  local r = pcall_redis('HMGET', key, ...)
+  if not r.err then return r end
+  only_wrong_type(r)
   r = {}
   for i = 1, select('#', ...) do r[i] = false end
   return r
