@@ -13,8 +13,8 @@ fn main() -> ExitCode {
         return ExitCode::from(127);
     }
     if args.get(1).is_some_and(|word| word == backstop::work::REAPER) {
-        backstop::work::reap(std::io::stdin().lock());
-        return ExitCode::SUCCESS;
+        let reaped = backstop::work::reap(std::io::stdin().lock());
+        return if reaped.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     }
     ExitCode::from(backstop::cli::main(args))
 }

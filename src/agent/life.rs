@@ -71,6 +71,8 @@ struct Work {
     look_at: Instant,
     stopping: bool,
     force_at: Option<Instant>,
+    /// The time to finish is over: also what a take brings from here on must stop.
+    forced: bool,
 }
 
 impl Life {
@@ -152,6 +154,7 @@ impl Life {
             look_at: Instant::now(),
             stopping: false,
             force_at: None,
+            forced: false,
         };
         for task in std::mem::take(&mut self.adopted) {
             self.start(&mut work, task, handler);
@@ -165,7 +168,7 @@ impl Life {
                 // Also what a take brought whose answer was still on its way.
                 self.running.stop_all(StopReason::OutOfTouch);
             }
-            if now.drain == Some(Drain::Release) {
+            if now.drain == Some(Drain::Release) || work.forced {
                 self.running.stop_all(StopReason::Stopping);
             }
             if work.handlers.is_empty() && work.taking.is_none() && (work.stopping || work.left == 0) {
@@ -180,8 +183,8 @@ impl Life {
                     work.force_at = Some(Instant::now() + self.settings.drain_timeout);
                 }
                 () = sleep_until(force_at), if work.force_at.is_some() => {
-                    self.running.stop_all(StopReason::Stopping);
                     work.force_at = None;
+                    work.forced = true;
                 }
                 Some(ended) = work.handlers.join_next_with_id(), if !work.handlers.is_empty() => {
                     self.report(&mut work, ended).await;
@@ -225,11 +228,11 @@ impl Life {
         let later = |wait: Duration| Instant::now() + wait;
         match answer {
             Ok(TakeAnswer::Took(tasks)) => {
-                self.account.note(|account| account.taken += tasks.len() as u64);
-                work.left = work.left.saturating_sub(tasks.len() as u64);
                 // All stand on the list before the first handler can keep this thread: what nobody knows is given back.
                 let mine: Vec<_> =
                     tasks.into_iter().filter(|task| self.running.begin(&task.id, &task.token)).collect();
+                self.account.note(|account| account.taken += mine.len() as u64);
+                work.left = work.left.saturating_sub(mine.len() as u64);
                 for task in mine {
                     self.start(work, task, handler);
                 }
@@ -322,15 +325,14 @@ impl Life {
                 self.report(&mut work, ended).await;
             }
         });
-        let mut all_told = true;
         if ended.await.is_err() {
-            // One that keeps its thread can't be dropped, and goes on: others must not get its task yet.
-            all_told = timeout(Duration::from_secs(1), work.handlers.shutdown()).await.is_ok();
+            // One that keeps its thread can't be dropped, and goes on; its session is over in any case.
+            work.handlers.abort_all();
         }
         drop(self.reports);
-        if timeout(LAST_WORDS, self.reporter).await.is_err() {
+        let all_told = matches!(timeout(LAST_WORDS, self.reporter).await, Ok(Ok(())));
+        if !all_told {
             self.give_up.cancel();
-            all_told = false;
         }
         match over {
             Some(Over::Lost) => Ok(End::Lost(self.session)),

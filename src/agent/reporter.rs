@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::account::Shared;
@@ -50,15 +51,19 @@ impl Reporter {
     /// Works until the other end of `reports` is dropped and all is told.
     pub(super) async fn work(self, mut reports: mpsc::Receiver<Report>) {
         let mut refused = Vec::new();
+        let mut again_at = Instant::now();
         let mut open = true;
         while open || !refused.is_empty() {
             let mut batch = Vec::with_capacity(50);
             tokio::select! {
                 // Whatever has come by now goes in one call; a single one doesn't wait for company.
                 come = reports.recv_many(&mut batch, 50), if open => open = come > 0,
-                () = tokio::time::sleep(REFUSED_AGAIN), if !refused.is_empty() => batch = std::mem::take(&mut refused),
+                () = sleep_until(again_at), if !refused.is_empty() => {
+                    batch = refused.drain(..refused.len().min(50)).collect();
+                }
                 () = self.give_up.cancelled() => return,
             }
+            let before = refused.len();
             let mut done = Pairs::new();
             for report in batch {
                 let (id, token) = (report.id.clone(), report.token.clone());
@@ -77,6 +82,9 @@ impl Reporter {
             if !done.is_empty() && self.complete(&done).await.is_err() {
                 let again = |(id, token)| Report { id, token, outcome: Outcome::Done };
                 refused.extend(done.into_iter().map(again));
+            }
+            if refused.len() > before {
+                again_at = Instant::now() + REFUSED_AGAIN;
             }
         }
     }

@@ -42,7 +42,7 @@ pub(super) struct Args {
     /// What running commands are given after SIGTERM, before their tasks are given back
     #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "30s")]
     drain_timeout: Duration,
-    /// What a command that must stop is given between SIGTERM and SIGKILL
+    /// What a command that must stop is given between SIGTERM and SIGKILL; less where others may have its task before
     #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "5s")]
     kill_after: Duration,
     /// Go on with what the last process of this name was running, instead of giving it back

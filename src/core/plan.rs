@@ -97,8 +97,8 @@ impl Plan {
             one.declare = session.current && session.state == "active";
             one.forget = session.tasks.len() as u64 == session.running;
             // A session without tasks costs nobody anything, so it doesn't use up the pace.
-            one.held = reconnecting || (may_move == 0 && !session.tasks.is_empty());
-            if !one.held && !session.tasks.is_empty() {
+            one.held = reconnecting || (may_move == 0 && one.verdicts() > 0);
+            if !one.held && one.verdicts() > 0 {
                 may_move = may_move.saturating_sub(1);
             }
             plan.lost.push(one);
@@ -248,7 +248,7 @@ mod tests {
                 + page.overdue.iter().map(|s| s.tasks.len()).sum::<usize>();
             prop_assert_eq!(in_place + plan.overdue.iter().map(|s| s.left).sum::<usize>(), judged);
             prop_assert_eq!(plan.waiting + plan.lost.len(), page.silent.len());
-            let moving = plan.lost.iter().filter(|s| !s.held && s.verdicts() + s.no_record.len() > 0).count();
+            let moving = plan.lost.iter().filter(|s| !s.held && s.verdicts() > 0).count();
             prop_assert!(moving <= paced);
             prop_assert_eq!(&plan, &Plan::new(&page, &policy, &limits, Moves::Paced(paced)));
         }

@@ -295,9 +295,15 @@ impl Daemon {
         if settings.redis_url == self.settings.redis_url {
             self.sweeper.reconfigure(sweep_settings(&settings, interval, &self.owner));
         } else {
-            let (sweeper, store) = sweeper_of(&settings, interval, &self.owner, &self.recorder)
-                .map_err(|error| error.to_string())?;
-            (self.sweeper, self.store, self.fit) = (sweeper, store, false);
+            match sweeper_of(&settings, interval, &self.owner, &self.recorder) {
+                Ok((sweeper, store)) => (self.sweeper, self.store, self.fit) = (sweeper, store, false),
+                Err(error) => {
+                    if let Some(unused) = schedule {
+                        unused.stop().await;
+                    }
+                    return Err(error.to_string());
+                }
+            }
         }
         if let Some(schedule) = schedule {
             std::mem::replace(&mut self.schedule, schedule).stop().await;

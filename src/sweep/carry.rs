@@ -89,17 +89,18 @@ impl Pass<'_> {
             self.note_stuck(one, page, tasks, progress);
             return Ok(stays);
         }
+        let done_before = progress.summary.done.clone();
         let stay = self.carry_out_session(state, one, progress).await?;
-        if stay > 0 || tasks > 0 && self.policy.mode == Mode::Observe {
-            self.note_stuck(one, page, stay, progress);
-            return Ok(Left { gone: false, tasks: stay });
-        }
-        if tasks > 0 && matches!(progress.moves, Moves::Paced(_)) {
+        if progress.summary.done != done_before && matches!(progress.moves, Moves::Paced(_)) {
             progress.paced = true;
             if one.forget {
                 // All of this one agent's tasks have moved; one that fills several pages goes on.
                 progress.moves = Moves::Paced(0);
             }
+        }
+        if stay > 0 || tasks > 0 && self.policy.mode == Mode::Observe {
+            self.note_stuck(one, page, stay, progress);
+            return Ok(Left { gone: false, tasks: stay });
         }
         // While the guard is open, the fleet that fell silent is still to be seen: idle sessions are a part of it.
         let counts_still = match progress.moves {
@@ -224,14 +225,23 @@ impl Pass<'_> {
     ) -> Result<usize, StoreError> {
         let ids = one.no_record.clone();
         let n = ids.len() as u64;
-        tracing::error!(
-            queue = %state.queue.name(), session = %one.session, tasks = n, first = one.no_record.first(),
-            "running tasks have no record: something evicted or deleted it; their entries are removed"
-        );
         let reconcile = Reconcile { repair: true, session: Some(one.session.clone()), ids };
         let answers = state.queue.run(&reconcile).await?;
         let stay = answers.iter().filter(|answer| **answer == Reconciled::WrongType).count() as u64;
-        progress.summary.mended += n.saturating_sub(stay);
+        let removed = n.saturating_sub(stay);
+        if removed > 0 {
+            tracing::error!(
+                queue = %state.queue.name(), session = %one.session, tasks = removed, first = one.no_record.first(),
+                "running tasks have no record: something evicted or deleted it; their entries are removed"
+            );
+        }
+        if stay > 0 {
+            tracing::warn!(
+                queue = %state.queue.name(), session = %one.session, tasks = stay,
+                "records of running tasks are of the wrong type: run backstop fsck, and remove what isn't a record"
+            );
+        }
+        progress.summary.mended += removed;
         *progress.summary.skipped.entry(Skip::NoRecord).or_default() += n;
         self.observer.skipped(state.queue.name(), Skip::NoRecord, n);
         Ok(usize::try_from(stay).unwrap_or(usize::MAX))

@@ -132,13 +132,18 @@ impl Sweeper {
             }
         };
         self.queues.retain(|name, _| queues.iter().any(|(wanted, _)| wanted == name));
+        // Each queue owes it, whether or not this pass comes to it.
+        for (name, _) in queues {
+            let state = state_of(&mut self.queues, &self.store, &self.settings, name);
+            state.owed = grace.or(state.owed);
+        }
         let mut failed = None;
         let mut reports = Vec::with_capacity(queues.len());
         for (name, policy) in queues {
             if stop.is_cancelled() {
                 break;
             }
-            let report = self.sweep_queue(name, policy, grace, paused, stop).await;
+            let report = self.sweep_queue(name, policy, paused, stop).await;
             let broken = report.as_ref().is_err_and(|error| error.failure() != Failure::Permanent);
             reports.push((name.clone(), report));
             // One queue's trouble is its own, unless it is Redis that doesn't answer: then each would wait its time.
@@ -182,15 +187,11 @@ impl Sweeper {
         &mut self,
         name: &QueueName,
         policy: &QueuePolicy,
-        grace: Option<Guard>,
         paused: bool,
         stop: &CancellationToken,
     ) -> Result<QueueReport, StoreError> {
         let now = self.started.elapsed();
-        let state = self.queues.entry(name.clone()).or_insert_with(|| {
-            let queue = Queue::new(self.store.clone(), name.clone());
-            QueueState::new(queue, MassLoss::new(self.settings.mass_loss))
-        });
+        let state = state_of(&mut self.queues, &self.store, &self.settings, name);
         let pass = pass::Pass {
             settings: &self.settings,
             observer: self.observer.as_ref(),
@@ -202,7 +203,8 @@ impl Sweeper {
         // Also after a spell in which this queue alone could not be swept: its agents may have fared no better.
         let third = policy.session.heartbeat_timeout / 3;
         let away = state.away_since.filter(|since| now.saturating_sub(*since) > third);
-        let report = pass.begin(state, grace.or(away.map(|_| Guard::RedisChanged))).await;
+        state.owed = state.owed.or(away.map(|_| Guard::RedisChanged));
+        let report = pass.begin(state).await;
         match &report {
             Ok(_) => state.away_since = None,
             // What a person must mend says nothing about whether agents can beat.
@@ -213,4 +215,17 @@ impl Sweeper {
         }
         report
     }
+}
+
+/// What is remembered of a queue; of one that is met for the first time, nothing.
+fn state_of<'a>(
+    queues: &'a mut BTreeMap<QueueName, QueueState>,
+    store: &Store,
+    settings: &SweepSettings,
+    name: &QueueName,
+) -> &'a mut QueueState {
+    queues.entry(name.clone()).or_insert_with(|| {
+        let queue = Queue::new(store.clone(), name.clone());
+        QueueState::new(queue, MassLoss::new(settings.mass_loss))
+    })
 }

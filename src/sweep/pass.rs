@@ -36,7 +36,7 @@ pub(super) struct QueueState {
     /// Since when this queue alone could not be swept for a reason that may pass.
     pub(super) away_since: Option<Duration>,
     /// A grace that is due and could not be written yet.
-    owed: Option<Guard>,
+    pub(super) owed: Option<Guard>,
     /// What observe mode has counted already, so that each abandonment counts once.
     pub(super) counted: HashSet<(String, String, Cause)>,
     /// Where a pass that moves nothing goes on.
@@ -89,12 +89,7 @@ pub(super) struct Progress {
 
 impl Pass<'_> {
     /// Opens the grace if there is reason to, publishes the policy where Redis doesn't have it, and sweeps.
-    pub(super) async fn begin(
-        &self,
-        state: &mut QueueState,
-        grace: Option<Guard>,
-    ) -> Result<QueueReport, StoreError> {
-        state.owed = grace.or(state.owed);
+    pub(super) async fn begin(&self, state: &mut QueueState) -> Result<QueueReport, StoreError> {
         if let Some(guard) = state.owed {
             let note = Note { grace: Some((guard, self.settings.failover_grace)), fields: Vec::new() };
             state.queue.run(&note).await?;
@@ -108,13 +103,22 @@ impl Pass<'_> {
     }
 
     async fn run(&self, state: &mut QueueState) -> Result<QueueReport, StoreError> {
-        let limits = SilenceLimits::new(&self.policy.session, state.sessions);
+        let mut limits = SilenceLimits::new(&self.policy.session, state.sessions);
         let control = state.queue.store().hash(&state.queue.keys().named("control")).await?;
         let mut cursor = std::mem::take(&mut state.resume_at);
-        let first = match self.observe(state, &limits, cursor).await? {
+        let mut first = match self.observe(state, &limits, cursor).await? {
             ObserveAnswer::Page(page) => page,
             ObserveAnswer::Standby(holder) => return Ok(self.stand_by(state, holder)),
         };
+        let fleet = SilenceLimits::new(&self.policy.session, first.figures.sessions);
+        if fleet.lost > limits.lost {
+            // A large fleet beats less often than this pass thought: what it took for silence may be none.
+            limits = fleet;
+            first = match self.observe(state, &limits, cursor).await? {
+                ObserveAnswer::Page(page) => page,
+                ObserveAnswer::Standby(holder) => return Ok(self.stand_by(state, holder)),
+            };
+        }
         self.lead(state, true);
         state.sessions = first.figures.sessions;
         if !first.figures.known_server {

@@ -1,6 +1,7 @@
 //! A pass over a real queue: what it moves, what it leaves, what it says.
 
 mod damaged;
+mod fleets;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -377,21 +378,4 @@ async fn a_revoked_task_whose_deadline_passes_does_not_wait_beyond_it_once_its_a
     scene.sweep().await;
     scene.sweep().await;
     assert_eq!((scene.count("dead").await, scene.count("pending").await), (1, 0), "nobody wants it any more");
-}
-
-#[tokio::test]
-async fn publishing_the_same_policy_to_a_large_fleet_opens_no_grace() {
-    let mut scene = Scene::new().await;
-    scene.sweep().await;
-    let agents = scene.queue.keys().named("agents");
-    let now = scene.queue.store().server_time().await.unwrap().to_string();
-    let names: Vec<String> = (0..9000).map(|n| format!("a-{n}.1-00000000")).collect();
-    for some in names.chunks(1000) {
-        let mut command = vec!["ZADD", agents.as_str()];
-        some.iter().for_each(|name| command.extend([now.as_str(), name.as_str()]));
-        scene.queue.store().command(&command).await.unwrap();
-    }
-    // As a daemon does that starts again.
-    scene.sweeper = Sweeper::new(scene.server.store(), settings(), Arc::new(NoObserver));
-    assert_eq!(scene.sweep().await.guards, []);
 }

@@ -29,19 +29,18 @@ local function adopt(id, token)
   if t.session == session and string.sub(t.token or '', -#nonce - 1) == '-' .. nonce then return row(id, t.token) end
   if t.token ~= token or t.session == session or agent_key(t.session) ~= identity then return { 'not_yours' } end
   local old = running_key(t.session)
-  call('ZCARD', old)
   local action = action_for(t, now)
   local cause = cause_of(t, 'agent_lost')
   if action ~= 'reset' then
     local answer = give_up(id, t, cause, action, now, now)
-    call('ZREM', old, id)
+    try('ZREM', old, id)
     event(now, 'what', answer, 'why', cause, 'session', t.session, 'by', session, 'tasks', id)
     return { answer }
   end
   if room < 1 then return { 'full' } end
   room = room - 1
   local attempt = (tonumber(t.attempt) or 0) + 1
-  local fresh = attempt .. '-' .. t.seq .. '-' .. nonce
+  local fresh = attempt .. '-' .. place(id, t.seq) .. '-' .. nonce
   local limits = limits_of(t.type)
   local limit = limits.start_to_close >= 0 and now + limits.start_to_close or nil
   local alive = limits.heartbeat >= 0 and now + limits.heartbeat or nil
@@ -51,7 +50,7 @@ local function adopt(id, token)
   if limit then call('HSET', task_key(id), 'limit', limit) end
   if alive then call('HSET', task_key(id), 'alive_until', alive) end
   local score = earliest(now, limit, alive, t.deadline)
-  call('ZREM', old, id)
+  try('ZREM', old, id)
   call('ZADD', mine, score, id)
   call('ZADD', due, 'LT', score, session)
   count('abandoned:' .. cause)

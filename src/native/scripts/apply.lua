@@ -46,7 +46,7 @@ function carry_out.reset(id, token)
     later[#later + 1] = ready_at
     later[#later + 1] = id
   else
-    back[#back + 1] = t[3]
+    back[#back + 1] = place(id, t[3])
     back[#back + 1] = id
   end
   return true

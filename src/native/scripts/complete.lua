@@ -62,11 +62,8 @@ local function complete(id, token)
   end
   if runs(holder) then
     local set = running_key(holder)
-    if not left[set] then
-      call('ZCARD', set)
-      left[set] = {}
-    end
-    local ids = left[set]
+    local ids = left[set] or {}
+    left[set] = ids
     ids[#ids + 1] = id
   else
     -- A failure was this token's own word; only what others did to it can be withdrawn.
@@ -96,7 +93,7 @@ local function complete(id, token)
 end
 
 for i = 2, #ARGV, 2 do answers[#answers + 1] = complete(ARGV[i], ARGV[i + 1]) end
-for set, ids in pairs(left) do call('ZREM', set, unpack(ids)) end
+for set, ids in pairs(left) do try('ZREM', set, unpack(ids)) end
 if #ended > 0 then call('ZREM', expiring, unpack(ended)) end
 for kind, lengths in pairs(lasted) do remember(kind, lengths) end
 write_counts()

@@ -15,7 +15,7 @@ if t[1] ~= token or not runs(t[2]) or t[6] then return 'changed' end
 local now = server_time()
 if limit <= now then return 'past' end
 local set = running_key(t[2])
-call('ZCARD', set) call('ZCARD', due)
+call('ZCARD', set) call('ZCARD', due) call('ZCARD', expiring)
 call('HDEL', key, 'revoked_at', 'alerted', 'reason')
 call('HSET', key, 'limit', limit)
 -- A deadline or a silence that has passed would only order it to stop again.

@@ -17,16 +17,16 @@ local session = call('HGET', key, 'session')
 local agent = { '', '', '', '' }
 local running = ''
 if runs(session) then
-  local a = call('HMGET', agent_key(session), 'session', 'state', 'host', 'pid')
+  local a = fields(agent_key(session), 'session', 'state', 'host', 'pid')
   local current = a[1] == session
   agent = { call('ZSCORE', agents, session) or '', current and a[2] or 'superseded', current and a[3] or '',
     current and a[4] or '' }
-  running = call('ZSCORE', running_key(session), id) or ''
+  running = try('ZSCORE', running_key(session), id) or ''
 end
-local size = call('STRLEN', base .. 'payload:' .. id)
+local size = try('STRLEN', base .. 'payload:' .. id) or 0
 if size == 0 then size = #(call('HGET', key, 'payload') or '') end
 local state = call('HMGET', control, 'grace_until', 'paused')
 return { 'found', server_time(), record, { call('ZSCORE', pending, id) or '', call('ZSCORE', delayed, id) or '',
   call('ZSCORE', dead, id) or '', call('ZSCORE', expiring, id) or '', running }, size,
-  call('STRLEN', base .. 'checkpoint:' .. id), try('GET', base .. 'error:' .. id) or '', agent, state[1] or '0',
+  try('STRLEN', base .. 'checkpoint:' .. id) or 0, try('GET', base .. 'error:' .. id) or '', agent, state[1] or '0',
   state[2] or '' }

@@ -9,16 +9,20 @@
 --! include head
 local session = ARGV[2]
 local mine = running_key(session)
-local holds = {}
+local holds, strays = {}, {}
 for _, id in ipairs(call('ZRANGE', mine, 0, 255)) do
   local t = fields(task_key(id), 'token', 'session')
   if t[1] and t[2] == session then
     holds[#holds + 1] = id
     holds[#holds + 1] = t[1]
+  else
+    strays[#strays + 1] = id
   end
 end
 if #holds > 0 then return { 'holds', holds } end
 call('ZCARD', due)
+-- Entries that no record stands for would be all that is left of the session.
+if #strays > 0 then call('ZREM', mine, unpack(strays)) end
 call('ZREM', agents, session)
 call('ZREM', due, session)
 local key = agent_key(session)

@@ -3,12 +3,13 @@
 -- KEYS    the queue's fixed keys
 -- ARGV    format, repair (0 | 1), session of the running set that the ids come from or '', then ids (100 at most)
 -- RETURNS for each: sound | no_record (its entries are removed) | stray (an entry besides its one place is removed)
---         | homeless (a record in no index is put back: to its running set, or to pending)
+--         | homeless (it is missing from an index: put back to its running set, to pending, or to dead if it may have been
+--         a dead letter, and its session among those that are watched)
 --         | wrong_type (of the record, or of the running set that it names: a person must say what it was)
 -- GUARD   a task that stands in its one place is not touched
 -- REPEAT  sound
 -- COST    6 µs a task
---! include head policy
+--! include head policy move
 local repair, walked = ARGV[2] == '1', ARGV[3]
 local answers, mended = {}, {}
 for _, index in ipairs({ pending, delayed, expiring, dead, due, agents }) do call('ZCARD', index) end
@@ -35,7 +36,8 @@ local function compare(id)
     if strays then stray(running_key(walked), true) end
     if holder ~= '' then
       stray(pending, in_pending) stray(delayed, in_delayed) stray(dead, in_dead)
-      if not there then answer = 'homeless' end
+      -- A session that nobody watches would keep it for ever.
+      if not (there and call('ZSCORE', agents, holder) and call('ZSCORE', due, holder)) then answer = 'homeless' end
     elseif in_dead then
       stray(pending, in_pending) stray(delayed, in_delayed)
     elseif in_pending then
@@ -43,6 +45,7 @@ local function compare(id)
     elseif not in_delayed then
       answer = 'homeless'
     end
+    if t[4] and not in_dead and not call('ZSCORE', expiring, id) then answer = 'homeless' end
     if answer == 'sound' and #wrong > 0 then answer = 'stray' end
   end
   if repair and answer ~= 'sound' then
@@ -53,12 +56,17 @@ local function compare(id)
       call('ZADD', due, 'LT', score, holder)
       -- A session that nobody watches gets its time from now.
       call('ZADD', agents, 'NX', now, holder)
-    elseif answer == 'homeless' then
-      local seq = t[3] or call('HINCRBY', control, 'seq', 1)
-      call('HSET', key, 'seq', seq)
-      call('ZADD', pending, seq, id)
-      if t[4] then call('ZADD', expiring, t[4], id) end
+    elseif answer == 'homeless' and not in_pending and not in_delayed then
+      -- What may have been a dead letter is not run again without a person's word.
+      local why = string.sub(t[2] or '', 2)
+      if why == 'poison' or why == 'expired' or why == 'no_payload' or why == 'failed' then
+        call('ZADD', dead, now, id)
+        count('dead:' .. why)
+      else
+        call('ZADD', pending, place(id, t[3]), id)
+      end
     end
+    if answer == 'homeless' and t[4] and not call('ZSCORE', dead, id) then call('ZADD', expiring, t[4], id) end
     count('mended:' .. answer)
     mended[#mended + 1] = id
   end

@@ -23,9 +23,8 @@ for i = 4, #ARGV, 3 do
     if deadline and tonumber(deadline) <= now then
       answer = 'deadline_passed'
     else
-      local seq = t[3] or call('HINCRBY', control, 'seq', 1)
+      local seq = place(id, t[3])
       if deadline then call('HSET', key, 'deadline', deadline) end
-      call('HSET', key, 'seq', seq)
       call('HDEL', key, 'failures', 'abandonments', 'revoked_at', 'reason', 'cancelled')
       requeue(id, seq, deadline, 0, 'redriven', now)
       call('ZREM', dead, id)

@@ -21,12 +21,14 @@ local function split(list)
   return parts
 end
 
+local function holds_some(session) return (try('ZCARD', running_key(session)) or 0) > 0 end
+
 local function answer(session)
   local held = {}
   local former = split(call('HGET', agent_key(session), 'held'))
   for _, old in ipairs(former) do
     if #held >= 500 then break end
-    for _, id in ipairs(call('ZRANGE', running_key(old), 0, 99)) do
+    for _, id in ipairs(try('ZRANGE', running_key(old), 0, 99) or {}) do
       local t = fields(task_key(id), 'token', 'session', 'type', 'attempt')
       if t[1] and t[2] == old and #held < 500 then
         held[#held + 1] = old
@@ -61,10 +63,11 @@ if size > 0 then
   identity = nil
   for i = 0, size - 1 do
     local candidate = name .. '-' .. i
-    local a = call('HMGET', base .. 'agent:' .. candidate, 'session', 'state', 'held')
-    if not a[2] or a[2] ~= 'active' then
-      local left_some = a[1] and call('EXISTS', running_key(a[1])) == 1
-      for _, old in ipairs(split(a[3])) do left_some = left_some or call('EXISTS', running_key(old)) == 1 end
+    local a = try('HMGET', base .. 'agent:' .. candidate, 'session', 'state', 'held')
+    -- A name whose record is of the wrong type is nobody's until a person has looked at it.
+    if a and a[2] ~= 'active' then
+      local left_some = a[1] and holds_some(a[1])
+      for _, old in ipairs(split(a[3])) do left_some = left_some or holds_some(old) end
       if left_some then
         identity = candidate
         break
@@ -87,10 +90,10 @@ local session = identity .. '.' .. number .. '-' .. string.sub(nonce, 1, 8)
 
 local held = {}
 for _, old in ipairs(split(a[2])) do
-  if call('EXISTS', running_key(old)) == 1 then held[#held + 1] = old end
+  if holds_some(old) then held[#held + 1] = old end
 end
 if current then
-  if call('EXISTS', running_key(current)) == 1 then
+  if holds_some(current) then
     held[#held + 1] = current
     -- Once, and only the direct predecessor's: a crash loop can't keep tasks for ever.
     local within = now - setting('heartbeat_timeout') - setting('lost_after') + setting('adopt_within')

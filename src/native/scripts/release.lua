@@ -21,7 +21,6 @@ for i = 4, #ARGV, 2 do
   local answer = 'late'
   if t.type and t.token == token and runs(t.session) and agent_key(t.session) == identity then
     local set = running_key(t.session)
-    call('ZCARD', set)
     local own = t.session == caller
     if own and not t.revoked_at and not t.cancelled then
       local wait = delay >= 0 and delay or limits_of(t.type).release_delay
@@ -34,7 +33,7 @@ for i = 4, #ARGV, 2 do
       if t.revoked_at and answer ~= 'discarded' then call('HDEL', task_key(id), 'revoked_at', 'reason') end
       event(now, 'what', answer, 'why', cause, 'session', t.session, 'by', caller, 'tasks', id)
     end
-    call('ZREM', set, id)
+    try('ZREM', set, id)
   end
   answers[#answers + 1] = answer
 end

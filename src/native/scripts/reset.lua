@@ -16,7 +16,6 @@ for i = 3, #ARGV, 2 do
   local answer = 'changed'
   if t.type and t.token == token and runs(t.session) then
     local set = running_key(t.session)
-    call('ZCARD', set)
     if t.cancelled then
       answer = give_up(id, t, 'agent_lost', 'discard', now, now)
     else
@@ -25,7 +24,7 @@ for i = 3, #ARGV, 2 do
       count('released')
       answer = 'reset'
     end
-    call('ZREM', set, id)
+    try('ZREM', set, id)
     moved[#moved + 1] = id
   end
   answers[#answers + 1] = answer

@@ -29,12 +29,7 @@ if #ready > 0 then
   for _, id in ipairs(ready) do
     local known = fields(task_key(id), 'type', 'seq')
     if known[1] then
-      local seq = known[2]
-      if not seq then
-        seq = call('HINCRBY', control, 'seq', 1)
-        call('HSET', task_key(id), 'seq', seq)
-      end
-      add[#add + 1] = seq
+      add[#add + 1] = place(id, known[2])
       add[#add + 1] = id
     else
       count('skipped:no_record')
@@ -72,7 +67,7 @@ for _, id in ipairs(ids) do
     if bytes > most_bytes and #rows > 0 then break end
     local limits = limits_of(t[1])
     local attempt = (tonumber(t[2]) or 0) + 1
-    local token = attempt .. '-' .. t[3] .. '-' .. nonce
+    local token = attempt .. '-' .. place(id, t[3]) .. '-' .. nonce
     local record = { 'session', session, 'token', token, 'attempt', attempt, 'taken_at', now }
     local limit, alive
     if limits.start_to_close >= 0 then

@@ -2,6 +2,8 @@
 
 // Commands that arrive twice or late, a sentence each.
 mod copies;
+// What something else has changed: one damaged key costs nobody but itself.
+mod damaged;
 // Sessions, charges, graces: a sentence each.
 mod fences;
 // Headers, types and the law that holds for all scripts.
