@@ -53,7 +53,7 @@ pub struct Cpu {
 
 /// Plain commands that a pass over one queue sends itself, and how often.
 const PLAIN: [(&str, f64); 5] =
-    [("time", 1.0), ("hgetall", 1.0), ("zscan", 1.5), ("zrandmember", 0.5), ("zrange", 2.0)];
+    [("time", 1.0), ("hgetall", 2.0), ("zscan", 1.5), ("zrandmember", 0.5), ("zrange", 2.0)];
 
 impl Cpu {
     pub async fn now(store: &Store) -> Self {

@@ -243,8 +243,10 @@ impl Life {
             Ok(TakeAnswer::Lost) => return Some(Over::Lost),
             Err(error) => {
                 // If it ran, the next beats show what it took.
-                tracing::warn!(%error, "could not take tasks");
-                work.look_at = later(poll() / 2);
+                tracing::warn!(%error, "could not take tasks; trying again");
+                // What a person must mend is not asked for twice a second.
+                let permanent = error.failure() == crate::store::Failure::Permanent;
+                work.look_at = later(if permanent { poll() * 10 } else { poll() / 2 });
             }
         }
         None

@@ -38,7 +38,7 @@ pub(super) struct Args {
     #[arg(long, conflicts_with = "id")]
     jsonl: bool,
     /// The payload; `-`: each line of standard input is one; `@FILE`: a file is one
-    #[arg(value_name = "PAYLOAD | - | @FILE", required_unless_present = "jsonl", allow_hyphen_values = true)]
+    #[arg(value_name = "PAYLOAD | - | @FILE", required_unless_present = "jsonl")]
     payload: Option<String>,
 }
 

@@ -43,7 +43,8 @@ pub(super) async fn run(args: Args, global: &Global) -> Result<u8, CliError> {
         for (what, kind) in &findings.examples {
             out::line(&format!("  {}: {kind}", out::clean(what)))?;
         }
-        if findings.left() > 0 && !args.repair {
+        let by_hand = findings.unsound.get(fsck::WRONG_TYPE).copied().unwrap_or(0);
+        if findings.left() > by_hand && !args.repair {
             out::line("mend them with --repair; find out what wrote to these keys besides Backstop")?;
         }
     }

@@ -91,6 +91,9 @@ fn remarks(queue: &QueueStatus) -> Vec<String> {
     if queue.held > 0 {
         remarks.push(format!("{} abandoned tasks are held by guards", queue.held));
     }
+    if queue.observed_only {
+        remarks.push("observe mode: what is abandoned is counted, and nothing is moved".to_owned());
+    }
     if let Some(ms) = queue.oldest_abandoned_ms {
         remarks.push(format!("a task has been abandoned for {} and isn't moved", out::duration(ms)));
     }

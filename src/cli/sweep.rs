@@ -13,6 +13,7 @@ use crate::core::policy::{Mode, QueuePolicy};
 use crate::core::words::{Action, Cause};
 use crate::daemon::sweep_settings;
 use crate::native::Queue;
+use crate::native::scripts::publish::published_as;
 use crate::store::{Options, Store};
 use crate::sweep::report::{PassReport, QueueReport};
 use crate::sweep::{SweepSettings, Sweeper};
@@ -43,20 +44,24 @@ pub(super) async fn run(args: Args, global: &Global) -> Result<u8, CliError> {
     crate::store::engine::inspect(&store).await.map_err(CliError::failed)?;
     let names = global.queues(&store, &args.queues).await?;
     let mut queues = Vec::with_capacity(names.len());
-    let mut unwatched = Vec::new();
+    let mut unwatched = BTreeMap::new();
     for name in names {
         let mut policy: QueuePolicy = settings.policies.of(&name).clone();
         if args.dry_run {
             policy.mode = Mode::Observe;
-        } else if !args.force && policy.mode == Mode::Enforce && !swept_lately(&store, &name).await? {
+        } else if !args.force
+            && policy.mode == Mode::Enforce
+            && let Some(why) = not_by_hand(&store, &name, &policy).await?
+        {
             policy.mode = Mode::Observe;
-            unwatched.push(name.clone());
+            unwatched.insert(name.clone(), why);
         }
         queues.push((name, policy));
     }
     // The lease is for saving work; a person who asks for a pass gets one.
     let sweeping = SweepSettings {
         lease: None,
+        publishes: false,
         ..sweep_settings(&settings, std::time::Duration::from_secs(3600), "by hand")
     };
     let mut sweeper = Sweeper::new(store, sweeping, Arc::new(NoObserver));
@@ -80,16 +85,30 @@ pub(super) async fn run(args: Args, global: &Global) -> Result<u8, CliError> {
     })
 }
 
-async fn swept_lately(store: &Store, name: &QueueName) -> Result<bool, CliError> {
+/// Why a pass by hand must not move anything; `None`: it may.
+async fn not_by_hand(
+    store: &Store,
+    name: &QueueName,
+    policy: &QueuePolicy,
+) -> Result<Option<&'static str>, CliError> {
     let queue = Queue::new(store.clone(), name.clone());
     let control = store.hash(&queue.keys().named("control")).await?;
     let last = control.get("last_pass").and_then(|at| at.parse::<i64>().ok());
     let by_hand = control.get("last_by").is_some_and(|by| by == "by hand");
     let now = store.server_time().await?;
-    Ok(!by_hand && last.is_some_and(|at| now - at < RECENT_MS))
+    if by_hand || last.is_none_or(|at| now - at >= RECENT_MS) {
+        return Ok(Some(
+            "no daemon swept within the last minute, and a single look can't tell dead agents from a Redis that was away; run \
+             the daemon",
+        ));
+    }
+    let told = store.hash(&queue.keys().named("policy")).await?;
+    Ok((told != published_as(policy)).then_some(
+        "the daemon goes by another policy than this configuration says; give its file with --config",
+    ))
 }
 
-fn print(pass: &PassReport, unwatched: &[QueueName]) -> Result<(), CliError> {
+fn print(pass: &PassReport, unwatched: &BTreeMap<QueueName, &str>) -> Result<(), CliError> {
     if pass.queues.is_empty() {
         out::line("no queue is known: nothing to sweep")?;
     }
@@ -100,11 +119,8 @@ fn print(pass: &PassReport, unwatched: &[QueueName]) -> Result<(), CliError> {
                 for text in account(one) {
                     out::line(&format!("{name}: {text}"))?;
                 }
-                if unwatched.contains(name) && !one.summary.observed.is_empty() {
-                    out::line(&format!(
-                        "{name}: nothing was moved, because no daemon swept within the last minute and a single look can't \
-                         tell dead agents from a Redis that was away; run the daemon, or say --force"
-                    ))?;
+                if let Some(why) = unwatched.get(name).filter(|_| !one.summary.observed.is_empty()) {
+                    out::line(&format!("{name}: nothing was moved: {why}; or say --force"))?;
                 }
             }
         }
@@ -160,7 +176,7 @@ fn past(action: Action) -> &'static str {
     }
 }
 
-fn print_json(pass: &PassReport, unwatched: &[QueueName]) -> Result<(), CliError> {
+fn print_json(pass: &PassReport, unwatched: &BTreeMap<QueueName, &str>) -> Result<(), CliError> {
     let counts = |all: &BTreeMap<(Cause, Action), u64>| -> Vec<serde_json::Value> {
         let one = |((cause, action), n): (&(Cause, Action), &u64)| json!({"cause": cause.as_str(), "action": action.as_str(), "tasks": n});
         all.iter().map(one).collect()
@@ -173,7 +189,7 @@ fn print_json(pass: &PassReport, unwatched: &[QueueName]) -> Result<(), CliError
             Ok(one) => json!({
                 "queue": name.as_str(),
                 "enforced": one.mode == Mode::Enforce,
-                "needs_force": unwatched.contains(name),
+                "needs_force": unwatched.contains_key(name),
                 "sessions": one.summary.sessions,
                 "tasks": one.summary.tasks,
                 "done": counts(&one.summary.done),

@@ -22,13 +22,14 @@ use crate::work::{Outcome, Program};
 /// environment. Exit code 0 completes the task, 75 gives it back, any other fails it with the end of standard error as
 /// the reason. Everything that a command leaves running ends with its task.
 #[derive(Debug, clap::Args)]
-#[command(group(clap::ArgGroup::new("name").required(true)))]
+#[command(group(clap::ArgGroup::new("name")))]
 pub(super) struct Args {
     /// The queue
     #[arg(long, value_name = "QUEUE")]
     queue: QueueName,
-    /// The name under which it acts; a younger process of the same name takes over
-    #[arg(long = "as", value_name = "NAME", group = "name", env = "BACKSTOP_IDENTITY")]
+    /// The name under which it acts; a younger process of the same name takes over. Without it and --pool, that of the
+    /// environment's BACKSTOP_IDENTITY
+    #[arg(long = "as", value_name = "NAME", group = "name")]
     identity: Option<Identity>,
     /// A free name of PREFIX-0 … PREFIX-<N - 1>, first one that left tasks behind
     #[arg(long, value_name = "PREFIX:N", group = "name", value_parser = pool)]
@@ -71,7 +72,7 @@ pub(super) async fn run(args: Args, global: &Global) -> Result<u8, CliError> {
     stop_on_signals(&stop)?;
     let program = Program::new(own_binary()?, args.command.clone(), args.kill_after);
     let program = Arc::new(program.map_err(CliError::failed)?);
-    let agent = builder(&args, store).stop(stop).build().map_err(usage)?;
+    let agent = builder(&args, store)?.stop(stop).build().map_err(usage)?;
     let answer = agent.run(move |task| run_one(Arc::clone(&program), task)).await;
     let account = match answer {
         Ok(account) => account,
@@ -96,7 +97,7 @@ fn usage(error: AgentError) -> CliError {
     CliError::Usage(error.to_string())
 }
 
-fn builder(args: &Args, store: Store) -> Builder {
+fn builder(args: &Args, store: Store) -> Result<Builder, CliError> {
     let mut builder = Agent::builder(store)
         .queue(args.queue.clone())
         .concurrency(args.concurrency)
@@ -110,11 +111,22 @@ fn builder(args: &Args, store: Store) -> Builder {
     if let Some(count) = args.count {
         builder = builder.count(count);
     }
-    match (&args.identity, &args.pool) {
+    Ok(match (&args.identity, &args.pool) {
         (_, Some((prefix, size))) => builder.pool(prefix.clone(), *size),
         (Some(identity), None) => builder.identity(identity.clone()),
-        (None, None) => builder,
-    }
+        (None, None) => {
+            match std::env::var("BACKSTOP_IDENTITY").ok().filter(|name| !name.is_empty()) {
+                Some(name) => builder.identity(name.parse().map_err(|error| {
+                    CliError::Usage(format!("the environment's BACKSTOP_IDENTITY: {error}"))
+                })?),
+                None => {
+                    let missing =
+                        "say who it is: --as NAME, --pool PREFIX:N, or BACKSTOP_IDENTITY in the environment";
+                    return Err(CliError::Usage(missing.to_owned()));
+                }
+            }
+        }
+    })
 }
 
 async fn run_one(program: Arc<Program>, task: Task) -> Result<(), Failure> {

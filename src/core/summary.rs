@@ -4,6 +4,15 @@ use std::collections::BTreeMap;
 
 use super::words::{Action, Cause, Guard, Skip};
 
+/// How many tasks run: what was enqueued and is nowhere else. A task whose record something deleted is nowhere at all, and
+/// was counted when its entry was taken out.
+#[must_use]
+pub fn running(total: impl Fn(&str) -> u64, elsewhere: u64) -> u64 {
+    let over =
+        ["completed", "discarded", "skipped:no_record", "mended:no_record"].map(&total).iter().sum::<u64>();
+    total("enqueued").saturating_sub(over + elsewhere)
+}
+
 /// Counts of one pass, or of several put together.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Summary {

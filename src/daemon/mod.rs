@@ -21,7 +21,7 @@ use crate::core::policy::QueuePolicy;
 use crate::http::{self, Site};
 use crate::native::known_queues;
 use crate::store::engine::{self, Unfit};
-use crate::store::{Options, Store, StoreError};
+use crate::store::{Failure, Options, Store, StoreError};
 use crate::sweep::report::PassReport;
 use crate::sweep::schedule::{InvalidCron, Schedule, check_cron};
 use crate::sweep::{SweepSettings, Sweeper};
@@ -131,6 +131,7 @@ pub fn sweep_settings(settings: &Settings, interval: Duration, owner: &str) -> S
             window: mass_loss.window,
             pace: mass_loss.pace,
         },
+        publishes: true,
     }
 }
 
@@ -236,7 +237,8 @@ impl Daemon {
         let failures =
             report.failed.iter().chain(report.queues.iter().filter_map(|(_, one)| one.as_ref().err()));
         for error in failures {
-            self.fit = false;
+            // What a person must mend says nothing about the connection.
+            self.fit &= error.failure() == Failure::Permanent;
             self.recorder.sweep_failed(error.failure().as_str());
             tracing::error!(error = %chain(error), "a pass ended early; the next one goes on");
         }

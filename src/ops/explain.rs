@@ -120,6 +120,10 @@ pub async fn explain(queue: &Queue, id: &str, task: &Inspected) -> Result<Explai
     if task.paused {
         held_by.push("the queue is paused: nothing is taken".to_owned());
     }
+    let control = queue.store().hash(&queue.keys().named("control")).await?;
+    if control.get("mode").is_some_and(|mode| mode == "observe") {
+        held_by.push("observe mode: its sweeper counts and moves nothing".to_owned());
+    }
     if task.grace_until_ms > task.now_ms {
         let left = task.grace_until_ms - task.now_ms;
         held_by.push(format!("a guard holds all moves for another {} s", left / 1000));

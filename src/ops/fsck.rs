@@ -24,6 +24,7 @@ pub struct Findings {
     pub mended: u64,
     /// Some of them: the task or the key, with what was found.
     pub examples: Vec<(String, &'static str)>,
+    seen: BTreeSet<String>,
 }
 
 impl Findings {
@@ -34,6 +35,10 @@ impl Findings {
     }
 
     fn add(&mut self, what: &str, kind: &'static str, mended: bool) {
+        // The same key is met again in each index that names it.
+        if kind == WRONG_TYPE && !self.seen.insert(what.to_owned()) {
+            return;
+        }
         *self.unsound.entry(kind).or_default() += 1;
         self.mended += u64::from(mended);
         if self.examples.len() < EXAMPLES {

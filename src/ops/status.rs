@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::number;
 use crate::core::id::QueueName;
+use crate::core::summary::running;
 use crate::native::Queue;
 use crate::native::scripts::census::Census;
 use crate::store::{Store, StoreError};
@@ -70,6 +71,8 @@ pub struct QueueStatus {
     pub guards: Vec<String>,
     /// How long ago the last pass was.
     pub last_pass_ms: Option<i64>,
+    /// Whether that pass only observed: nothing is moved.
+    pub observed_only: bool,
     /// Who made it.
     pub last_pass_by: Option<String>,
 }
@@ -117,7 +120,7 @@ pub async fn of(queue: &Queue) -> Result<QueueStatus, StoreError> {
         own.filter_map(|(_, n)| u64::try_from(*n).ok()).sum()
     };
     let (enqueued, completed, discarded) = (total("enqueued"), total("completed"), total("discarded"));
-    let elsewhere = completed + discarded + count.pending + count.delayed + count.dead;
+    let runs = running(total, count.pending + count.delayed + count.dead);
     let text = |field: &str| control.get(field).filter(|value| !value.is_empty()).cloned();
     let age =
         |field: &str| text(field).and_then(|at| at.parse::<i64>().ok()).map(|at| (count.now_ms - at).max(0));
@@ -133,7 +136,7 @@ pub async fn of(queue: &Queue) -> Result<QueueStatus, StoreError> {
         queue: queue.name().to_string(),
         pending: count.pending,
         delayed: count.delayed,
-        running: enqueued.saturating_sub(elsewhere),
+        running: runs,
         dead: count.dead,
         enqueued,
         completed,
@@ -150,6 +153,7 @@ pub async fn of(queue: &Queue) -> Result<QueueStatus, StoreError> {
         held: text("held").and_then(|n| n.parse().ok()).unwrap_or(0),
         guards: text("guards").map(|all| all.lines().map(str::to_owned).collect()).unwrap_or_default(),
         last_pass_ms: age("last_pass"),
+        observed_only: text("mode").as_deref() == Some("observe"),
         last_pass_by: text("last_by"),
     })
 }

@@ -57,7 +57,7 @@ impl Store {
     /// # Errors
     /// [`Failure::Permanent`] if `url` is none that Redis knows.
     pub fn connect(url: &str, options: &Options) -> Result<Self, StoreError> {
-        #[cfg(feature = "daemon")]
+        #[cfg(feature = "tls")]
         {
             // Without a provider a `rediss://` address panics. An error only says that there is one already.
             let _ = rustls::crypto::ring::default_provider().install_default();

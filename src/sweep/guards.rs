@@ -37,7 +37,10 @@ impl Pass<'_> {
             }
         }
         if self.paused && !overridden(Guard::OwnPause) {
-            open(Guard::OwnPause, "this process stood still; what it knew is old".to_owned());
+            open(
+                Guard::OwnPause,
+                "this process stood still, or waited for Redis; what it knew is old".to_owned(),
+            );
             blocked = blocked.or(Some(Guard::OwnPause));
         }
         let since_paced =

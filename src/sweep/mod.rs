@@ -41,6 +41,8 @@ pub struct SweepSettings {
     pub failover_grace: Duration,
     /// When a loss is a mass loss.
     pub mass_loss: MassLossLimits,
+    /// Whether the policy is made known to agents, as a daemon does. A pass by hand judges by what they were told.
+    pub publishes: bool,
 }
 
 /// Sweeps queues, pass by pass.

@@ -11,13 +11,13 @@ use super::walk::Walk;
 use crate::core::guard::{MassLoss, Moves};
 use crate::core::liveness::SilenceLimits;
 use crate::core::observer::Observer;
-use crate::core::policy::{Mode, QueuePolicy};
+use crate::core::policy::{Mode, QueuePolicy, SessionPolicy};
 use crate::core::summary::Summary;
 use crate::core::words::{Cause, Guard, Skip};
 use crate::native::Queue;
 use crate::native::scripts::note::Note;
 use crate::native::scripts::observe::{Cursor, Figures, Observe, ObserveAnswer};
-use crate::native::scripts::publish::Publish;
+use crate::native::scripts::publish::{Publish, published_as};
 use crate::store::StoreError;
 
 /// Tasks on a page, and verdicts in a call: what blocks Redis for about half a millisecond.
@@ -29,7 +29,6 @@ const MAX_IDLE_PAGES: u64 = 50;
 /// What is remembered of a queue between passes.
 pub(super) struct QueueState {
     pub(super) queue: Queue,
-    pub(super) published: Option<QueuePolicy>,
     pub(super) mass_loss: MassLoss,
     sessions: u64,
     pub(super) leads: bool,
@@ -49,7 +48,6 @@ impl QueueState {
     pub(super) fn new(queue: Queue, mass_loss: MassLoss) -> Self {
         Self {
             queue,
-            published: None,
             mass_loss,
             sessions: 0,
             leads: false,
@@ -88,43 +86,43 @@ pub(super) struct Progress {
 }
 
 impl Pass<'_> {
-    /// Opens the grace if there is reason to, publishes the policy where Redis doesn't have it, and sweeps.
+    /// Opens the grace if there is reason to, and sweeps.
     pub(super) async fn begin(&self, state: &mut QueueState) -> Result<QueueReport, StoreError> {
         if let Some(guard) = state.owed {
             let note = Note { grace: Some((guard, self.settings.failover_grace)), fields: Vec::new() };
             state.queue.run(&note).await?;
             state.owed = None;
         }
-        if state.published.as_ref() != Some(self.policy) {
-            state.queue.run(&Publish { policy: self.policy.clone() }).await?;
-            state.published = Some(self.policy.clone());
-        }
         self.run(state).await
     }
 
     async fn run(&self, state: &mut QueueState) -> Result<QueueReport, StoreError> {
-        let mut limits = SilenceLimits::new(&self.policy.session, state.sessions);
-        let control = state.queue.store().hash(&state.queue.keys().named("control")).await?;
+        let told = state.queue.store().hash(&state.queue.keys().named("policy")).await?;
+        let session = slower(&self.policy.session, &told);
+        let mut limits = SilenceLimits::new(&session, state.sessions);
         let mut cursor = std::mem::take(&mut state.resume_at);
         let mut first = match self.observe(state, &limits, cursor).await? {
             ObserveAnswer::Page(page) => page,
             ObserveAnswer::Standby(holder) => return Ok(self.stand_by(state, holder)),
         };
-        let fleet = SilenceLimits::new(&self.policy.session, first.figures.sessions);
-        if fleet.lost > limits.lost {
-            // A large fleet beats less often than this pass thought: what it took for silence may be none.
+        // Whoever leads publishes, also where another has published something else meanwhile: agents must be told what
+        // they are judged by.
+        let publish = self.settings.publishes && told != published_as(self.policy);
+        if publish {
+            state.queue.run(&Publish { policy: self.policy.clone() }).await?;
+        }
+        let fleet = SilenceLimits::new(&session, first.figures.sessions);
+        if publish || fleet.lost > limits.lost {
+            // A large fleet beats less often than this pass thought, and shorter clocks open a grace: look again.
             limits = fleet;
             first = match self.observe(state, &limits, cursor).await? {
                 ObserveAnswer::Page(page) => page,
                 ObserveAnswer::Standby(holder) => return Ok(self.stand_by(state, holder)),
             };
         }
+        let control = state.queue.store().hash(&state.queue.keys().named("control")).await?;
         self.lead(state, true);
         state.sessions = first.figures.sessions;
-        if !first.figures.known_server {
-            // It may have lost what was published.
-            state.published = None;
-        }
         let (now_ms, figures) = (first.facts.now_ms, first.figures);
         let mut progress = self.open_guards(state, &first, &control);
         let mut page = first;
@@ -226,6 +224,7 @@ impl Pass<'_> {
         let mut fields = vec![
             ("last_pass", now_ms.to_string()),
             ("last_by", self.settings.owner.clone()),
+            ("mode", if self.policy.mode == Mode::Observe { "observe" } else { "enforce" }.to_owned()),
             ("oldest_running", maybe(oldest.and_then(|(taken, _)| taken))),
             ("oldest_running_as_of", maybe(oldest.map(|(_, as_of)| as_of))),
             ("oldest_abandoned", maybe(progress.oldest_abandoned_ms)),
@@ -255,5 +254,22 @@ impl Pass<'_> {
             oldest_abandoned_ms: progress.oldest_abandoned_ms,
             oldest_dead_ms: oldest_dead.into_iter().next().map(|(_, died)| died),
         })
+    }
+}
+
+/// What the agents were told, and what this sweeper goes by: the more patient of the two. Where nothing was published,
+/// agents go by the defaults.
+fn slower(own: &SessionPolicy, told: &BTreeMap<String, String>) -> SessionPolicy {
+    let default = SessionPolicy::default();
+    let told = |field: &str, default: Duration| {
+        told.get(field).and_then(|ms| ms.parse().ok()).map_or(default, Duration::from_millis)
+    };
+    SessionPolicy {
+        heartbeat_interval: own
+            .heartbeat_interval
+            .max(told("_heartbeat_interval", default.heartbeat_interval)),
+        heartbeat_timeout: own.heartbeat_timeout.max(told("_heartbeat_timeout", default.heartbeat_timeout)),
+        lost_after: own.lost_after.max(told("_lost_after", default.lost_after)),
+        ..own.clone()
     }
 }

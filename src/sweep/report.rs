@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::core::id::QueueName;
 use crate::core::policy::Mode;
-use crate::core::summary::Summary;
+use crate::core::summary::{Summary, running};
 use crate::core::words::Guard;
 use crate::native::scripts::observe::Figures;
 use crate::store::StoreError;
@@ -83,11 +83,7 @@ impl QueueReport {
     /// How many tasks run: what was enqueued and is nowhere else.
     #[must_use]
     pub fn running(&self) -> u64 {
-        let elsewhere = self.total("completed")
-            + self.total("discarded")
-            + self.figures.pending
-            + self.figures.delayed
-            + self.figures.dead;
-        self.total("enqueued").saturating_sub(elsewhere)
+        let elsewhere = self.figures.pending + self.figures.delayed + self.figures.dead;
+        running(|name| self.total(name), elsewhere)
     }
 }

@@ -17,12 +17,16 @@ for _, id in ipairs(call('ZRANGE', mine, 0, 255)) do
     holds[#holds + 1] = t[1]
   else
     strays[#strays + 1] = id
+    if not t[1] then count('skipped:no_record') end
   end
 end
 if #holds > 0 then return { 'holds', holds } end
 call('ZCARD', due)
 -- Entries that no record stands for would be all that is left of the session.
-if #strays > 0 then call('ZREM', mine, unpack(strays)) end
+if #strays > 0 then
+  call('ZREM', mine, unpack(strays))
+  write_counts()
+end
 call('ZREM', agents, session)
 call('ZREM', due, session)
 local key = agent_key(session)

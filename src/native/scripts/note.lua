@@ -10,9 +10,7 @@
 local guard, grace = ARGV[2], tonumber(ARGV[3])
 local now = server_time()
 if guard ~= '' then
-  local open = tonumber(call('HGET', control, 'grace_until') or 0)
-  call('HSET', control, 'grace_until', math.max(open, now + grace), 'grace_by', guard)
-  event(now, 'what', 'guard', 'guard', guard, 'until', math.max(open, now + grace))
+  lengthen(guard, now + grace, now)
 end
 if #ARGV > 3 then call('HSET', control, unpack(ARGV, 4)) end
 return 'noted'

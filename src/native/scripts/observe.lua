@@ -37,10 +37,10 @@ local known = state[1] == id_now
 if not known then
   -- A first look at a server that has been up for long opens no grace: its agents had their time to beat.
   if state[1] or uptime * 1000 < grace then
-    until_ms = math.max(until_ms, now + grace)
-    event(now, 'what', 'guard', 'guard', 'redis_changed', 'until', until_ms)
+    until_ms = lengthen('redis_changed', now + grace, now)
   end
-  call('HSET', control, 'run_id', id_now, 'grace_until', until_ms, 'grace_by', 'redis_changed')
+  -- In this very step, so that nobody sees the new server without its grace.
+  call('HSET', control, 'run_id', id_now)
 end
 for _, session in ipairs(call('ZRANGEBYSCORE', agents, '(' .. string.format('%.0f', now), '+inf', 'LIMIT', 0, 100)) do
   call('ZADD', agents, now, session)

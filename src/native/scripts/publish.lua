@@ -18,9 +18,7 @@ call('HSET', policy, unpack(fields))
 local fresh = math.max(setting('heartbeat_interval'), math.floor(call('ZCARD', agents) / 1.5))
 if math.max(setting('heartbeat_timeout'), 3 * fresh) < 3 * rhythm and call('ZCARD', agents) > 0 then
   local now = server_time()
-  local open = math.max(tonumber(call('HGET', control, 'grace_until') or 0), now + math.floor(rhythm * 1.5))
-  call('HSET', control, 'grace_until', open, 'grace_by', 'policy_changed')
-  event(now, 'what', 'guard', 'guard', 'policy_changed', 'until', open)
+  lengthen('policy_changed', now + math.floor(rhythm * 1.5), now)
 end
 if not format then call('HSET', control, 'format', ARGV[1]) end
 return 'published'

@@ -1,5 +1,6 @@
 //! Publishing the policy.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::millis;
@@ -34,6 +35,12 @@ pub(crate) fn fields(policy: &QueuePolicy) -> Vec<(String, String)> {
     fields.push(("_task".to_owned(), encode(&policy.task)));
     fields.extend(policy.types.iter().map(|(name, task)| (name.to_string(), encode(task))));
     fields
+}
+
+/// The policy as it stands in Redis once it is published.
+#[must_use]
+pub fn published_as(policy: &QueuePolicy) -> BTreeMap<String, String> {
+    fields(policy).into_iter().collect()
 }
 
 /// The limits of a type as `lib/policy.lua` reads them: milliseconds, −1 for none, in this order.

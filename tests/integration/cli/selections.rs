@@ -101,3 +101,49 @@ async fn a_command_that_could_do_a_part_only_says_so_with_its_exit_code() {
     assert!(out.contains("a: discarded") && out.contains("b: left alone: it is a dead letter"), "{out}");
     assert_eq!(run(&server, &["cancel", "b"]).0, 1, "nothing could be done");
 }
+
+#[tokio::test]
+async fn a_task_whose_record_was_lost_does_not_run_for_ever() {
+    let server = Server::start().await;
+    running(&server, 2).await;
+    let keys = server.queue("q").keys().clone();
+    server.store().command(&["DEL", &keys.task("t0")]).await.unwrap();
+    run(&server, &["fsck", "q", "--repair"]);
+    assert_eq!(json(&server, &["status", "--json"])["queues"][0]["running"], 1);
+}
+
+#[tokio::test]
+async fn a_mistyped_flag_is_no_payload() {
+    let server = Server::start().await;
+    let (code, _, err) = run(&server, &["enqueue", "--queue", "q", "--delya=5s"]);
+    assert!(code == 2 && err.contains("--delya"), "{err}");
+    assert_eq!(run(&server, &["enqueue", "--queue", "q", "--", "--delya=5s"]).0, 0);
+}
+
+#[tokio::test]
+async fn a_pass_by_hand_under_another_policy_moves_nothing_and_says_so() {
+    let server = Server::start().await;
+    running(&server, 1).await;
+    let queue = server.queue("q");
+    let mut policy = backstop::core::policy::QueuePolicy::default();
+    policy.session.lost_after = std::time::Duration::from_secs(1);
+    queue.run(&backstop::native::scripts::publish::Publish { policy }).await.unwrap();
+    let now = server.store().server_time().await.unwrap();
+    let control = queue.keys().named("control");
+    let info = server.store().command(&["INFO", "server"]).await.unwrap();
+    let backstop::store::Reply::Bytes(info) = info else { panic!("{info:?}") };
+    let info = String::from_utf8(info).unwrap();
+    // As a daemon leaves it that knows this server.
+    let run_id = info.lines().find_map(|line| line.strip_prefix("run_id:")).unwrap();
+    let at = now.to_string();
+    let noted = ["HSET", &control, "run_id", run_id, "last_pass", &at, "last_by", "a daemon"];
+    server.store().command(&noted).await.unwrap();
+    let agents = queue.keys().named("agents");
+    let session = server.store().range(&agents, 0, 1).await.unwrap().remove(0).0;
+    server.store().command(&["ZADD", &agents, &(now - 90_000).to_string(), &session]).await.unwrap();
+    let (_, out, _) = run(&server, &["sweep"]);
+    assert!(out.contains("the daemon goes by another policy than this configuration says"), "{out}");
+    assert_eq!(json(&server, &["status", "--json"])["queues"][0]["running"], 1);
+    let told = server.store().hash(&queue.keys().named("policy")).await.unwrap();
+    assert_eq!(told["_lost_after"], "1000", "a pass by hand tells agents nothing");
+}

@@ -1,5 +1,7 @@
 //! Large fleets, which are asked to beat less often.
 
+use backstop::native::scripts::publish::Publish;
+
 use super::*;
 
 #[tokio::test]
@@ -38,4 +40,40 @@ async fn the_first_look_at_a_large_fleet_knows_how_seldom_it_beats() {
     scene.silence(&one, 6).await;
     let report = scene.sweep().await;
     assert!(report.summary.done.is_empty() && report.figures.silent == 0, "{report:?}");
+}
+
+#[tokio::test]
+async fn what_another_published_is_put_right_before_anybody_is_judged_by_it() {
+    let mut scene = Scene::new().await;
+    scene.policy.session.heartbeat_interval = Duration::from_secs(1);
+    scene.policy.session.heartbeat_timeout = Duration::from_secs(3);
+    scene.policy.session.lost_after = Duration::from_secs(2);
+    scene.enqueue(1).await;
+    let (one, _) = scene.agent("one", 1).await;
+    scene.sweep().await;
+    scene.queue.run(&Publish { policy: QueuePolicy::default() }).await.unwrap();
+    // It was told to beat every 5 s, and is not late yet.
+    scene.silence(&one, 6).await;
+    let report = scene.sweep().await;
+    assert!(report.summary.done.is_empty(), "{report:?}");
+    let told = scene.queue.store().hash(&scene.queue.keys().named("policy")).await.unwrap();
+    assert_eq!(told["_heartbeat_timeout"], "3000", "agents are told again what they are judged by");
+}
+
+#[tokio::test]
+async fn a_pass_by_hand_tells_agents_nothing_and_judges_by_what_they_were_told() {
+    let mut scene = Scene::new().await;
+    scene.enqueue(1).await;
+    let (one, _) = scene.agent("one", 1).await;
+    scene.sweep().await;
+    let before = scene.queue.store().hash(&scene.queue.keys().named("policy")).await.unwrap();
+    let by_hand = SweepSettings { publishes: false, ..settings() };
+    scene.sweeper = Sweeper::new(scene.server.store(), by_hand, Arc::new(NoObserver));
+    scene.policy.session.heartbeat_timeout = Duration::from_secs(3);
+    scene.policy.session.lost_after = Duration::from_secs(2);
+    scene.silence(&one, 20).await;
+    let report = scene.sweep().await;
+    assert!(report.summary.done.is_empty() && report.figures.silent == 0, "{report:?}");
+    let after = scene.queue.store().hash(&scene.queue.keys().named("policy")).await.unwrap();
+    assert_eq!(after, before);
 }

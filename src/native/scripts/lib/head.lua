@@ -57,6 +57,15 @@ local function event(now, ...)
   redis.pcall('XADD', events, 'MAXLEN', '~', 10000, '*', 'at', now, ...)
 end
 
+-- A grace in which nothing moves is lengthened, never shortened, and goes by the name of what made it so long.
+local function lengthen(guard, until_ms, now)
+  local open = tonumber(call('HGET', control, 'grace_until') or 0)
+  event(now, 'what', 'guard', 'guard', guard, 'until', until_ms)
+  if until_ms <= math.max(open, now) then return open end
+  call('HSET', control, 'grace_until', string.format('%.0f', until_ms), 'grace_by', guard)
+  return until_ms
+end
+
 local format = call('HGET', control, 'format')
 if format and format ~= ARGV[1] then
   return redis.error_reply('BACKSTOP_FORMAT the queue has format ' .. format .. ', this program writes ' .. ARGV[1])
