@@ -4,10 +4,10 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 ROOT := $(shell id -u)
 
-.PHONY: help demo test lint bench
+.PHONY: help demo test test-clients lint bench
 
 help: ## Show what there is to make
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-6s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 demo: ## Build, find or install a Redis, kill agents, and see their tasks come back
 	@export BACKSTOP_REDIS_SERVER="$$(tools/ensure-redis)"; \
@@ -16,7 +16,7 @@ demo: ## Build, find or install a Redis, kill agents, and see their tasks come b
 
 test: ## Install what the tests need, and run all of them on a real Redis and a real Valkey
 	@if [ "$(ROOT)" = 0 ] && command -v apt-get >/dev/null; then \
-		tools/ensure-debian redis-server prometheus systemd; \
+		tools/ensure-debian redis-server prometheus systemd ruby-sidekiq ruby-gitlab-sidekiq-fetcher; \
 	else \
 		tools/without-debian; \
 		export BACKSTOP_TEST_WITHOUT_DEBIAN=1; \
@@ -32,6 +32,10 @@ test: ## Install what the tests need, and run all of them on a real Redis and a 
 		echo "== on $$("$$valkey" --version | cut -d' ' -f1-3)"; \
 		BACKSTOP_REDIS_SERVER="$$valkey" "$${runner[@]}" --test integration; \
 	fi
+
+test-clients: ## Run other systems' real clients beside Backstop, and nothing else
+	@engine="$$(tools/ensure-redis)"; \
+	BACKSTOP_REDIS_SERVER="$$engine" cargo test --quiet --test integration clients::
 
 lint: ## Format, lints, documentation, the library alone
 	@cargo fmt --check

@@ -3,7 +3,7 @@
 //!     make bench                                   # all of them, a few minutes
 //!     cargo bench --bench figures -- recover idle  # these
 //!
-//! Rows: recover, idle, way, million, memory, daemon, kills.
+//! Rows: recover, idle, way, million, memory, daemon, kills, foreign.
 
 #![allow(
     clippy::unwrap_used,
@@ -19,6 +19,7 @@
 
 mod daemon;
 mod fleet;
+mod foreign;
 mod kills;
 mod recover;
 mod server;
@@ -32,7 +33,7 @@ fn main() {
     runtime.block_on(async {
         let load = std::fs::read_to_string("/proc/loadavg").unwrap();
         println!("load average at the start: {}", load.trim());
-        for row in ["recover", "idle", "way", "million", "memory", "daemon", "kills"] {
+        for row in ["recover", "idle", "way", "million", "memory", "daemon", "kills", "foreign"] {
             if !wanted.is_empty() && !wanted.iter().any(|one| one == row) {
                 continue;
             }
@@ -44,6 +45,7 @@ fn main() {
                 "million" => tasks::million().await,
                 "memory" => tasks::memory().await,
                 "daemon" => daemon::run().await,
+                "foreign" => foreign::run().await,
                 _ => kills::run().await,
             }
         }

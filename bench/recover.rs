@@ -30,6 +30,7 @@ pub fn sweeper(store: Store) -> Sweeper {
         failover_grace: Duration::ZERO,
         // 400 of 1300 is no mass loss; the row is about moving, not about guards.
         mass_loss: MassLossLimits::default(),
+        foreign: std::collections::BTreeMap::new(),
         publishes: true,
     };
     Sweeper::new(store, settings, Arc::new(NoObserver))

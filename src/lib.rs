@@ -13,6 +13,8 @@ pub mod daemon;
 pub mod demo;
 #[cfg(feature = "daemon")]
 pub mod http;
+#[cfg(feature = "daemon")]
+pub mod layout;
 pub mod native;
 #[cfg(feature = "daemon")]
 pub mod ops;

@@ -7,6 +7,7 @@ mod enqueue;
 mod explain;
 mod fsck;
 mod hands;
+mod layout;
 pub mod out;
 mod queue;
 mod run;
@@ -98,6 +99,7 @@ enum Command {
     Drain(queue::DrainArgs),
     Guard(queue::GuardArgs),
     Config(config::Args),
+    Layout(layout::Args),
     Fsck(fsck::Args),
     Completions(shell::CompletionsArgs),
     Man(shell::ManArgs),
@@ -185,7 +187,9 @@ impl Global {
             return Ok(named.to_vec());
         }
         let mut queues = known_queues(store).await?;
-        queues.extend(self.origin(None).load()?.sweep.queues);
+        let settings = self.origin(None).load()?;
+        queues.extend(settings.sweep.queues);
+        queues.extend(settings.foreign.into_keys());
         queues.sort();
         queues.dedup();
         Ok(queues)
@@ -245,6 +249,7 @@ async fn dispatch(cli: Cli) -> Result<u8, CliError> {
         Command::Drain(args) => queue::drain(args, &global).await,
         Command::Guard(args) => queue::guards(args, &global).await,
         Command::Config(args) => config::run(args, &global).await,
+        Command::Layout(args) => layout::run(args, &global).await,
         Command::Fsck(args) => fsck::run(args, &global).await,
         Command::Completions(args) => shell::completions(&args),
         Command::Man(args) => shell::man(&args),

@@ -46,7 +46,7 @@ pub(super) async fn run(args: Args, global: &Global) -> Result<u8, CliError> {
     let mut queues = Vec::with_capacity(names.len());
     let mut unwatched = BTreeMap::new();
     for name in names {
-        let mut policy: QueuePolicy = settings.policies.of(&name).clone();
+        let mut policy: QueuePolicy = settings.policy_of(&name).clone();
         if args.dry_run {
             policy.mode = Mode::Observe;
         } else if !args.force

@@ -9,6 +9,7 @@ use std::path::Path;
 
 use tracing::Level;
 
+use super::foreign::ForeignFile;
 use super::problem::Problem;
 use super::redis_url::RedisUrl;
 use super::section::{At, Section};
@@ -32,6 +33,7 @@ pub(super) struct File {
     pub(super) log: LogFile,
     pub(super) defaults: QueueFile,
     pub(super) queues: BTreeMap<QueueName, QueueFile>,
+    pub(super) foreign: BTreeMap<QueueName, ForeignFile>,
 }
 
 #[derive(Debug, Default)]
@@ -110,6 +112,7 @@ impl File {
                 let types = queue.named("types", TaskFile::read);
                 QueueFile::read(queue, types)
             }),
+            foreign: root.named("foreign", ForeignFile::read),
         }
     }
 }

@@ -4,7 +4,10 @@
 //! are defaults. Nothing is accepted that has no effect: an unknown key is refused, also one that a later version
 //! will know. All problems are reported at once, each with its place and what would be right.
 
+mod compile;
 mod file;
+mod foreign;
+mod layout;
 mod problem;
 mod redis_url;
 mod resolve;
@@ -20,6 +23,8 @@ use std::time::Duration;
 
 use tracing::Level;
 
+pub use self::foreign::Foreign;
+pub use self::layout::{PRESETS, preset};
 pub use self::problem::{ConfigError, Problem};
 pub use self::redis_url::{InvalidRedisUrl, RedisUrl};
 use self::section::Problems;
@@ -51,6 +56,8 @@ pub struct Settings {
     pub log: LogSettings,
     /// What was decided for each queue.
     pub policies: Policies,
+    /// Systems that are watched from outside, each under the name by which metrics and messages speak of it.
+    pub foreign: BTreeMap<QueueName, Foreign>,
 }
 
 /// When to sweep, and what.
@@ -145,6 +152,12 @@ pub struct Overrides {
 }
 
 impl Settings {
+    /// What was decided for this queue, ours or another's.
+    #[must_use]
+    pub fn policy_of(&self, queue: &QueueName) -> &QueuePolicy {
+        self.foreign.get(queue).map_or_else(|| self.policies.of(queue), |foreign| &foreign.policy)
+    }
+
     /// Reads the file at `path`, if there is one, and makes settings of it and of `overrides`.
     ///
     /// # Errors
@@ -169,8 +182,8 @@ impl Settings {
         check_cron: CheckCron,
     ) -> Result<Self, ConfigError> {
         let mut problems = Problems::new(origin, text);
-        let file = section::document(&mut problems, file::File::read).unwrap_or_default();
-        let mut settings = resolve::settings(&file, check_cron, &mut problems);
+        let mut file = section::document(&mut problems, file::File::read).unwrap_or_default();
+        let mut settings = resolve::settings(&mut file, check_cron, &mut problems);
         settings.apply(overrides, &mut problems);
         let found = problems.into_found();
         if found.is_empty() { Ok(settings) } else { Err(ConfigError::new(found)) }
@@ -196,9 +209,24 @@ impl Settings {
     }
 }
 
+/// A system of this preset as it is watched where nothing else is said, with these variables.
+///
+/// # Errors
+/// [`ConfigError`] if there is no such preset, or no such variable.
+pub fn foreign_of_preset(name: &str, vars: &[(String, String)]) -> Result<Foreign, ConfigError> {
+    let quoted = |text: &str| toml::Value::from(text).to_string();
+    let mut text = format!("[foreign.system]\npreset = {}\n[foreign.system.vars]\n", quoted(name));
+    for (name, value) in vars {
+        text.push_str(&format!("{} = {}\n", quoted(name), quoted(value)));
+    }
+    let settings = Settings::parse(format!("preset {name}"), &text, &Overrides::default(), |_| Ok(()))?;
+    let found = settings.foreign.into_values().next();
+    found.ok_or_else(|| ConfigError::new(vec![Problem::whole(name, "is no preset")]))
+}
+
 impl Default for Settings {
     fn default() -> Self {
-        let nothing_typed = file::File::default();
-        resolve::settings(&nothing_typed, |_| Ok(()), &mut Problems::new(String::new(), ""))
+        let mut nothing_typed = file::File::default();
+        resolve::settings(&mut nothing_typed, |_| Ok(()), &mut Problems::new(String::new(), ""))
     }
 }

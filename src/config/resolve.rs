@@ -11,6 +11,7 @@ use humantime::format_duration;
 use tracing::Level;
 
 use super::file::{File, GuardsFile, QueueFile, SessionFile, SweepFile, TaskFile};
+use super::foreign;
 use super::section::{At, Place, Problems};
 use super::value::{AtLeastOne, CronFields, Factor, Limit, Period, Share, Wait};
 use super::{
@@ -58,8 +59,11 @@ fn place<T>(typed: &Option<At<T>>) -> Option<&Place> {
 }
 
 /// The settings that this file means.
-pub(super) fn settings(file: &File, check_cron: CheckCron, problems: &mut Problems<'_>) -> Settings {
+pub(super) fn settings(file: &mut File, check_cron: CheckCron, problems: &mut Problems<'_>) -> Settings {
     let policies = policies(file, problems);
+    let mut own: QueueNames = file.sweep.queues.as_ref().map_or_else(QueueNames::new, |at| at.value.clone());
+    own.extend(policies.queues.keys().cloned());
+    let foreign = foreign::resolve(std::mem::take(&mut file.foreign), &own, problems);
     Settings {
         redis_url: file.redis_url.as_ref().map(|at| at.value.clone()).unwrap_or_default(),
         sweep: sweep(&file.sweep, policies.queues.keys(), check_cron, problems),
@@ -70,6 +74,7 @@ pub(super) fn settings(file: &File, check_cron: CheckCron, problems: &mut Proble
             level: or(&file.log.level, |level| *level, Level::INFO),
         },
         policies,
+        foreign,
     }
 }
 

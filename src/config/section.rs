@@ -10,7 +10,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::problem::Problem;
 use super::redis_url::redacted;
-use super::value::Value;
+use super::value::{Text, Value};
 
 /// A longer quotation of what was typed would hide the message that follows it.
 const LONGEST_QUOTE: usize = 80;
@@ -52,7 +52,7 @@ impl<'t> Problems<'t> {
             origin: self.origin.clone(),
             line: Some(place.line),
             key: Some(place.key.clone()),
-            value: Some(place.shown.clone()),
+            value: Some(place.shown.clone()).filter(|shown| !shown.is_empty()),
             message: message.into(),
         });
     }
@@ -98,6 +98,7 @@ fn harmless(c: char) -> impl Iterator<Item = char> {
 #[derive(Debug)]
 pub(super) struct Section<'p, 't> {
     path: String,
+    line: usize,
     table: DeTable<'t>,
     known: Vec<&'static str>,
     problems: &'p mut Problems<'t>,
@@ -119,17 +120,18 @@ pub(super) fn document<'t, T>(
             problems.with(offset, None, format!("not TOML: {}", error.message()));
         }
     }
-    errors.is_empty().then(|| inside(String::new(), table.into_inner(), problems, read))
+    errors.is_empty().then(|| inside(String::new(), 1, table.into_inner(), problems, read))
 }
 
 /// Reads one table, then names the keys in it that nobody asked for.
 fn inside<'t, T>(
     path: String,
+    line: usize,
     table: DeTable<'t>,
     problems: &mut Problems<'t>,
     read: impl FnOnce(&mut Section<'_, 't>) -> T,
 ) -> T {
-    let mut section = Section { path, table, known: Vec::new(), problems };
+    let mut section = Section { path, line, table, known: Vec::new(), problems };
     let result = read(&mut section);
     section.refuse_unknown();
     result
@@ -160,8 +162,9 @@ impl<'t> Section<'_, 't> {
         key: &'static str,
         read: impl FnOnce(&mut Section<'_, 't>) -> T,
     ) -> T {
+        let line = self.line_of(key);
         let table = self.table(key);
-        inside(self.key(key), table, self.problems, read)
+        inside(self.key(key), line, table, self.problems, read)
     }
 
     /// The tables in the table `key`, each under the name that somebody chose for it.
@@ -179,12 +182,46 @@ impl<'t> Section<'_, 't> {
                 let message = N::Err::to_string(error);
                 self.problems.with(name.span().start, Some(path.clone()), message);
             }
+            let line = self.problems.line(name.span().start);
             let table = self.as_table(path.clone(), value);
             // A name that was refused is no reason to leave what stands under it unread.
-            let entry = inside(path, table, self.problems, &read);
+            let entry = inside(path, line, table, self.problems, &read);
             entries.extend(parsed.ok().map(|name| (name, entry)));
         }
         entries
+    }
+
+    /// The texts in the table `key`, each under the name that somebody chose for it.
+    pub(super) fn texts(&mut self, key: &'static str) -> BTreeMap<String, At<Text>> {
+        let path = self.key(key);
+        let mut texts = BTreeMap::new();
+        for (name, value) in self.table(key) {
+            let name = name.into_inner().into_owned();
+            let place = Place {
+                line: self.problems.line(value.span().start),
+                key: join(&path, &name),
+                shown: self.problems.quote(value.span()),
+            };
+            match Text::read(value) {
+                Ok(value) => drop(texts.insert(name, At { value, place })),
+                Err(message) => self.problems.at(&place, message),
+            }
+        }
+        texts
+    }
+
+    fn line_of(&self, key: &str) -> usize {
+        self.table.get(key).map_or(self.line, |value| self.problems.line(value.span().start))
+    }
+
+    /// Where this table stands.
+    pub(super) fn place(&self) -> Place {
+        Place { line: self.line, key: self.path.clone(), shown: String::new() }
+    }
+
+    /// Notes a problem with what was typed here.
+    pub(super) fn refuse(&mut self, place: &Place, message: &str) {
+        self.problems.at(place, message);
     }
 
     fn table(&mut self, key: &'static str) -> DeTable<'t> {

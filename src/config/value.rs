@@ -11,6 +11,8 @@ use tracing::Level;
 use super::redis_url::{InvalidRedisUrl, RedisUrl};
 use super::{LogFormat, QueueNames};
 use crate::core::id::QueueName;
+use crate::core::layout::{End, Means, Position, Unit};
+use crate::core::pattern::Pattern;
 use crate::core::policy::{LateResults, LimitAction, Mode, StopOnAgent};
 
 /// Longer is a mistake in the unit; and sums of a few such durations still fit into every clock and every script.
@@ -53,6 +55,18 @@ pub(super) struct AtLeastOne(pub(super) u32);
 /// A cron expression of six fields, the first being seconds. Its fields are checked by who understands them.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct CronFields(pub(super) String);
+
+/// Any text, at most 512 bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Text(pub(super) String);
+
+/// Commands, each a name, a key and arguments.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Commands(pub(super) Vec<Vec<String>>);
+
+/// Several texts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Texts(pub(super) Vec<String>);
 
 fn plain<T: DeserializeOwned>(value: Spanned<DeValue<'_>>) -> Option<T> {
     T::deserialize(ValueDeserializer::from(value)).ok()
@@ -235,5 +249,68 @@ impl Value for Level {
             ("trace", Self::TRACE),
         ];
         word(value, &words)
+    }
+}
+
+/// Names in Redis are short; what is longer is a mistake.
+const LONGEST_TEXT: usize = 512;
+
+impl Value for Text {
+    fn read(value: Spanned<DeValue<'_>>) -> Result<Self, String> {
+        plain::<String>(value)
+            .filter(|text| text.len() <= LONGEST_TEXT)
+            .map(Self)
+            .ok_or_else(|| format!("expected a text of up to {LONGEST_TEXT} bytes"))
+    }
+}
+
+impl Value for Texts {
+    fn read(value: Spanned<DeValue<'_>>) -> Result<Self, String> {
+        plain::<Vec<String>>(value)
+            .filter(|texts| texts.iter().all(|text| !text.is_empty() && text.len() <= LONGEST_TEXT))
+            .map(Self)
+            .ok_or_else(|| "expected a list of texts, such as [\"default\", \"mail\"]".into())
+    }
+}
+
+impl Value for Commands {
+    fn read(value: Spanned<DeValue<'_>>) -> Result<Self, String> {
+        plain::<Vec<Vec<String>>>(value)
+            .filter(|all| all.len() <= 16 && all.iter().all(|one| (2..=16).contains(&one.len())))
+            .map(Self)
+            .ok_or_else(|| {
+                "expected a list of commands, such as [[\"SADD\", \"queues\", \"{queue}\"]]".into()
+            })
+    }
+}
+
+impl Value for Pattern {
+    fn read(value: Spanned<DeValue<'_>>) -> Result<Self, String> {
+        let Text(text) = Text::read(value)?;
+        Self::parse(&text).map_err(|error| error.to_string())
+    }
+}
+
+impl Value for Means {
+    fn read(value: Spanned<DeValue<'_>>) -> Result<Self, String> {
+        word(value, &[("last_seen", Self::LastSeen), ("expires", Self::Expires)])
+    }
+}
+
+impl Value for Unit {
+    fn read(value: Spanned<DeValue<'_>>) -> Result<Self, String> {
+        word(value, &[("s", Self::Seconds), ("ms", Self::Millis)])
+    }
+}
+
+impl Value for End {
+    fn read(value: Spanned<DeValue<'_>>) -> Result<Self, String> {
+        word(value, &[("left", Self::Left), ("right", Self::Right)])
+    }
+}
+
+impl Value for Position {
+    fn read(value: Spanned<DeValue<'_>>) -> Result<Self, String> {
+        word(value, &[("head", Self::Head), ("tail", Self::Tail)])
     }
 }

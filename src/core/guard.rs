@@ -124,10 +124,10 @@ impl OwnPause {
         self.last = Some(now);
     }
 
-    /// Whether nothing may be done at `now`: a turn was late, less than `quiet` ago.
-    pub fn is_quiet(&mut self, now: Duration, quiet: Duration) -> bool {
-        self.late_at = self.late_at.filter(|at| now.saturating_sub(*at) < quiet);
-        self.late_at.is_some()
+    /// How long ago a turn was late, if one was: until a `heartbeat_timeout` has passed, nothing is done about its agents.
+    #[must_use]
+    pub fn late_for(&self, now: Duration) -> Option<Duration> {
+        self.late_at.map(|at| now.saturating_sub(at))
     }
 }
 
@@ -195,22 +195,26 @@ mod tests {
         assert_eq!(guard.assess(s(60), fleet(5, 0, 1), None), Moves::All);
     }
 
+    fn quiet(guard: &OwnPause, at: u64, timeout: u64) -> bool {
+        guard.late_for(s(at)).is_some_and(|ago| ago < s(timeout))
+    }
+
     #[test]
     fn a_late_turn_keeps_quiet_for_a_while() {
         let mut guard = OwnPause::default();
         guard.turned(s(0), s(2));
         guard.turned(s(6), s(2));
-        assert!(!guard.is_quiet(s(6), s(15)));
+        assert!(!quiet(&guard, 6, 15));
         guard.turned(s(13), s(2));
-        assert!(guard.is_quiet(s(13), s(15)), "7 s after the last where 2 s were expected");
+        assert!(quiet(&guard, 13, 15), "7 s after the last where 2 s were expected");
         guard.turned(s(15), s(2));
-        assert!(guard.is_quiet(s(27), s(15)));
-        assert!(!guard.is_quiet(s(28), s(15)));
-        assert!(!guard.is_quiet(s(29), s(15)));
+        assert!(quiet(&guard, 27, 15));
+        assert!(!quiet(&guard, 28, 15));
+        assert!(!quiet(&guard, 29, 15));
         guard.ended(s(60), s(2), 2000);
-        assert!(!guard.is_quiet(s(60), s(15)), "a long pass is no pause");
+        assert!(!quiet(&guard, 60, 15), "a long pass is no pause");
         guard.ended(s(67), s(2), 1);
-        assert!(guard.is_quiet(s(67), s(15)), "a pass that stood still is one");
+        assert!(quiet(&guard, 67, 15), "a pass that stood still is one");
     }
 
     #[test]

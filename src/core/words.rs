@@ -92,6 +92,8 @@ closed!(
         OwnPause = "own_pause",
         /// Shorter clocks were published, and agents still beat in the old rhythm.
         PolicyChanged = "policy_changed",
+        /// No agent of a watched system was seen to live yet: its layout may be wrong.
+        Unproven = "unproven",
     }
 );
 

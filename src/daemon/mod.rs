@@ -131,6 +131,7 @@ pub fn sweep_settings(settings: &Settings, interval: Duration, owner: &str) -> S
             window: mass_loss.window,
             pace: mass_loss.pace,
         },
+        foreign: settings.foreign.clone(),
         publishes: true,
     }
 }
@@ -229,8 +230,9 @@ impl Daemon {
         }
         let mut names = self.settings.sweep.queues.clone();
         names.extend(self.discovered.iter().cloned());
+        names.extend(self.settings.foreign.keys().cloned());
         self.recorder.discovered(names.iter().map(QueueName::as_str));
-        names.into_iter().map(|name| (name.clone(), self.settings.policies.of(&name).clone())).collect()
+        names.into_iter().map(|name| (name.clone(), self.settings.policy_of(&name).clone())).collect()
     }
 
     fn account(&mut self, report: &PassReport) {

@@ -33,6 +33,8 @@ pub struct Unreadable {
 pub struct QueueStatus {
     /// Its name.
     pub queue: String,
+    /// Whether it stands for somebody else's system; then what was enqueued and completed is unknown, and 0.
+    pub foreign: bool,
     /// Tasks that wait.
     pub pending: u64,
     /// Tasks that wait for their time.
@@ -132,19 +134,30 @@ pub async fn of(queue: &Queue) -> Result<QueueStatus, StoreError> {
     let all = number(store, &["ZCARD", &agents]).await?;
     let (suspect, lost) = (silent_since(suspect_at).await?, silent_since(lost_at).await?);
     let figure = |n: i64| u64::try_from(n).unwrap_or(0);
+    let mut agents =
+        Agents { active: figure(all - suspect), suspect: figure(suspect - lost), lost: figure(lost) };
+    let (mut pending, mut running, mut dead) = (count.pending, runs, count.dead);
+    // Of somebody else's system its sweeper leaves the figures here.
+    let foreign =
+        text("foreign").map(|all| all.split(' ').map_while(|n| n.parse().ok()).collect::<Vec<u64>>());
+    if let Some(&[waits, runs, aside, sessions, suspect, lost]) = foreign.as_deref() {
+        (pending, running, dead) = (waits, runs, aside);
+        agents = Agents { active: sessions.saturating_sub(suspect + lost), suspect, lost };
+    }
     Ok(QueueStatus {
         queue: queue.name().to_string(),
-        pending: count.pending,
+        foreign: foreign.is_some(),
+        pending,
         delayed: count.delayed,
-        running: runs,
-        dead: count.dead,
+        running,
+        dead,
         enqueued,
         completed,
         discarded,
         released: total("released"),
         reset: totals("reset:"),
         false_resets: total("false_resets") + total("late"),
-        agents: Agents { active: figure(all - suspect), suspect: figure(suspect - lost), lost: figure(lost) },
+        agents,
         paused: text("paused").is_some(),
         draining: text("draining"),
         oldest_running_ms: age("oldest_running"),

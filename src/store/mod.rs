@@ -101,7 +101,12 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`]; only [`Failure::Unknown`] leaves open whether the script ran.
-    pub async fn run(&self, script: &Script, keys: &[String], args: &Args) -> Result<Reply, StoreError> {
+    pub async fn run<K: AsRef<[u8]> + Sync>(
+        &self,
+        script: &Script,
+        keys: &[K],
+        args: &Args,
+    ) -> Result<Reply, StoreError> {
         let started = Instant::now();
         let mut answer = self.eval("EVALSHA", script.sha(), keys, args).await;
         if answer.as_ref().is_err_and(is_no_script) {
@@ -115,13 +120,40 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn command(&self, parts: &[&str]) -> Result<Reply, StoreError> {
+    pub async fn command<P: AsRef<[u8]> + Sync>(&self, parts: &[P]) -> Result<Reply, StoreError> {
         let mut command = redis::Cmd::new();
         for part in parts {
-            command.arg(*part);
+            command.arg(part.as_ref());
         }
         let answer: Result<redis::Value, _> = command.query_async(&mut self.manager.clone()).await;
-        answer.map(Reply::from).map_err(|e| self.failed(&format!("send {}", parts.first().unwrap_or(&"")), e))
+        let name = parts.first().map_or_else(Default::default, |name| String::from_utf8_lossy(name.as_ref()));
+        answer.map(Reply::from).map_err(|e| self.failed(&format!("send {name}"), e))
+    }
+
+    /// Sends many plain commands in one go; what became of each, in their order.
+    ///
+    /// # Errors
+    /// [`StoreError`] if they could not be sent, or nobody knows what became of them.
+    pub async fn commands<P: AsRef<[u8]> + Sync>(
+        &self,
+        all: &[Vec<P>],
+    ) -> Result<Vec<Result<Reply, StoreError>>, StoreError> {
+        if all.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut pipe = redis::pipe();
+        for parts in all {
+            let mut command = redis::Cmd::new();
+            for part in parts {
+                command.arg(part.as_ref());
+            }
+            pipe.add_command(command);
+        }
+        let doing = "send a page of commands";
+        let answers: Result<Vec<redis::RedisResult<redis::Value>>, _> =
+            pipe.ignore_errors().query_async(&mut self.manager.clone()).await;
+        let answers = answers.map_err(|e| self.failed(doing, e))?;
+        Ok(answers.into_iter().map(|one| one.map(Reply::from).map_err(|e| self.failed(doing, e))).collect())
     }
 
     /// The server's clock, ms.
@@ -167,17 +199,17 @@ impl Store {
         Ok(pubsub)
     }
 
-    async fn eval(
+    async fn eval<K: AsRef<[u8]>>(
         &self,
         how: &str,
         what: &str,
-        keys: &[String],
+        keys: &[K],
         args: &Args,
     ) -> Result<redis::Value, redis::RedisError> {
         let mut command = redis::cmd(how);
         command.arg(what).arg(keys.len());
         for key in keys {
-            command.arg(key);
+            command.arg(key.as_ref());
         }
         for arg in args.iter() {
             command.arg(arg);

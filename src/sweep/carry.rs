@@ -247,7 +247,7 @@ impl Pass<'_> {
         Ok(usize::try_from(stay).unwrap_or(usize::MAX))
     }
 
-    fn count_observed(&self, state: &mut QueueState, one: &SessionPlan, progress: &mut Progress) {
+    pub(super) fn count_observed(&self, state: &mut QueueState, one: &SessionPlan, progress: &mut Progress) {
         for batch in &one.batches {
             let counted = |(id, token): &(String, String)| (id.clone(), token.clone(), batch.cause);
             let fresh = batch.pairs.iter().filter(|pair| state.counted.insert(counted(pair))).count() as u64;

@@ -80,6 +80,7 @@ impl Pass<'_> {
             lost_running: 0,
             oldest_abandoned_ms: None,
             paced: false,
+            now_ms,
         }
     }
 

@@ -6,6 +6,7 @@
 
 mod carry;
 mod cursor;
+mod foreign;
 mod guards;
 mod pass;
 pub mod report;
@@ -18,11 +19,13 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
+use crate::config::Foreign;
 use crate::core::guard::{ClockWatch, MassLoss, MassLossLimits, OwnPause};
 use crate::core::id::QueueName;
 use crate::core::observer::Observer;
 use crate::core::policy::QueuePolicy;
 use crate::core::words::Guard;
+use crate::layout::System;
 use crate::native::Queue;
 use crate::store::{Failure, Reply, Store, StoreError};
 use pass::QueueState;
@@ -41,6 +44,8 @@ pub struct SweepSettings {
     pub failover_grace: Duration,
     /// When a loss is a mass loss.
     pub mass_loss: MassLossLimits,
+    /// Systems of another kind, by the name of the queue that stands for each.
+    pub foreign: BTreeMap<QueueName, Foreign>,
     /// Whether the policy is made known to agents, as a daemon does. A pass by hand judges by what they were told.
     pub publishes: bool,
 }
@@ -85,6 +90,9 @@ impl Sweeper {
         for state in self.queues.values_mut() {
             state.mass_loss.reconfigure(settings.mass_loss);
         }
+        // What is watched in another way now is looked at as if for the first time.
+        let before = std::mem::take(&mut self.settings.foreign);
+        self.queues.retain(|name, _| settings.foreign.get(name) == before.get(name));
         self.settings = settings;
     }
 
@@ -123,11 +131,9 @@ impl Sweeper {
         stop: &CancellationToken,
     ) -> PassReport {
         let began = self.started.elapsed();
-        let quiet =
-            queues.iter().map(|(_, policy)| policy.session.heartbeat_timeout).max().unwrap_or_default();
-        let paused = self.pause.is_quiet(began, quiet);
-        let grace = match self.look_at_server(began, quiet).await {
-            Ok(grace) => grace,
+        let late = self.pause.late_for(began);
+        let (jumped, away) = match self.look_at_server(began).await {
+            Ok(seen) => seen,
             Err(error) => {
                 self.away_since.get_or_insert(began);
                 return PassReport::failed(self.started.elapsed() - began, error);
@@ -135,9 +141,12 @@ impl Sweeper {
         };
         self.queues.retain(|name, _| queues.iter().any(|(wanted, _)| wanted == name));
         // Each queue owes it, whether or not this pass comes to it.
-        for (name, _) in queues {
+        for (name, policy) in queues {
+            // A spell of a third of the time-out can't make a session suspect by itself: time-outs are three intervals.
+            let long = away.is_some_and(|away| away > policy.session.heartbeat_timeout / 3);
+            let grace = long.then_some(Guard::RedisChanged).filter(|_| !jumped);
             let state = state_of(&mut self.queues, &self.store, &self.settings, name);
-            state.owed = grace.or(state.owed);
+            state.owed = grace.or(jumped.then_some(Guard::ClockJumped)).or(state.owed);
         }
         let mut failed = None;
         let mut reports = Vec::with_capacity(queues.len());
@@ -145,6 +154,7 @@ impl Sweeper {
             if stop.is_cancelled() {
                 break;
             }
+            let paused = late.is_some_and(|ago| ago < policy.session.heartbeat_timeout);
             let report = self.sweep_queue(name, policy, paused, stop).await;
             let broken = report.as_ref().is_err_and(|error| error.failure() != Failure::Permanent);
             reports.push((name.clone(), report));
@@ -163,26 +173,26 @@ impl Sweeper {
         PassReport { took: self.started.elapsed() - began, queues: reports, failed, skew: self.skew }
     }
 
-    /// Whether the server's clock jumped, or was away for so long that beats can have been missed.
-    async fn look_at_server(&mut self, now: Duration, quiet: Duration) -> Result<Option<Guard>, StoreError> {
+    /// Whether the server's clock jumped, and for how long it had been away.
+    async fn look_at_server(&mut self, now: Duration) -> Result<(bool, Option<Duration>), StoreError> {
         let asked = self.started.elapsed();
         let server_ms = self.store.server_time().await?;
         let answered = self.started.elapsed();
-        // A spell of a third of the time-out can't make a session suspect by itself: time-outs are three intervals.
-        let away = self.away_since.take().filter(|since| now.saturating_sub(*since) > quiet / 3);
+        let away = self.away_since.take().map(|since| now.saturating_sub(since));
+        let mut jumped = false;
         // An answer that was long on its way says nothing about clocks.
         if answered.saturating_sub(asked) < Duration::from_secs(1) {
             let moved_ms = self.clock.moved(answered, server_ms).unwrap_or(0);
             self.skew = Duration::from_millis(moved_ms.unsigned_abs());
-            if ClockWatch::is_jump(moved_ms) {
+            jumped = ClockWatch::is_jump(moved_ms);
+            if jumped {
                 tracing::warn!(
                     jump_ms = moved_ms,
                     "the clock of Redis jumped: nothing is reset until every agent could beat again"
                 );
-                return Ok(Some(Guard::ClockJumped));
             }
         }
-        Ok(away.map(|_| Guard::RedisChanged))
+        Ok((jumped, away))
     }
 
     async fn sweep_queue(
@@ -228,6 +238,8 @@ fn state_of<'a>(
 ) -> &'a mut QueueState {
     queues.entry(name.clone()).or_insert_with(|| {
         let queue = Queue::new(store.clone(), name.clone());
-        QueueState::new(queue, MassLoss::new(settings.mass_loss))
+        let mut state = QueueState::new(queue.clone(), MassLoss::new(settings.mass_loss));
+        state.foreign = settings.foreign.get(name).map(|foreign| System::new(queue, foreign.clone()));
+        state
     })
 }

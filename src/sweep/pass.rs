@@ -14,9 +14,10 @@ use crate::core::observer::Observer;
 use crate::core::policy::{Mode, QueuePolicy, SessionPolicy};
 use crate::core::summary::Summary;
 use crate::core::words::{Cause, Guard, Skip};
+use crate::layout::{System, Tasks};
 use crate::native::Queue;
 use crate::native::scripts::note::Note;
-use crate::native::scripts::observe::{Cursor, Figures, Observe, ObserveAnswer};
+use crate::native::scripts::observe::{Cursor, Figures, Observe, ObserveAnswer, Page};
 use crate::native::scripts::publish::{Publish, published_as};
 use crate::store::StoreError;
 
@@ -42,6 +43,8 @@ pub(super) struct QueueState {
     resume_at: Cursor,
     pub(super) open: Vec<Guard>,
     walk: Walk,
+    /// The system of another kind that this queue stands for.
+    pub(super) foreign: Option<System>,
 }
 
 impl QueueState {
@@ -57,6 +60,7 @@ impl QueueState {
             resume_at: Cursor::default(),
             open: Vec::new(),
             walk: Walk::default(),
+            foreign: None,
         }
     }
 }
@@ -83,6 +87,8 @@ pub(super) struct Progress {
     pub(super) lost_running: u64,
     pub(super) oldest_abandoned_ms: Option<i64>,
     pub(super) paced: bool,
+    /// The server's clock when the pass began, ms.
+    pub(super) now_ms: i64,
 }
 
 impl Pass<'_> {
@@ -123,6 +129,11 @@ impl Pass<'_> {
         let control = state.queue.store().hash(&state.queue.keys().named("control")).await?;
         self.lead(state, true);
         state.sessions = first.figures.sessions;
+        if let Some(mut system) = state.foreign.take() {
+            let report = self.run_foreign(state, &mut system, &mut first, &control).await;
+            state.foreign = Some(system);
+            return report;
+        }
         let (now_ms, figures) = (first.facts.now_ms, first.figures);
         let mut progress = self.open_guards(state, &first, &control);
         let mut page = first;
@@ -154,7 +165,30 @@ impl Pass<'_> {
                 ObserveAnswer::Standby(_) => break,
             };
         }
-        self.report(state, now_ms, figures, progress).await
+        self.report(state, now_ms, figures, progress, None).await
+    }
+
+    /// A pass over somebody else's system; our own indices of that name are empty.
+    async fn run_foreign(
+        &self,
+        state: &mut QueueState,
+        system: &mut System,
+        first: &mut Page,
+        control: &BTreeMap<String, String>,
+    ) -> Result<QueueReport, StoreError> {
+        let foreign = self.look_at(system, first).await?;
+        state.mass_loss.forgot(self.started.elapsed(), foreign.gone);
+        let mut progress = self.open_guards(state, first, control);
+        if !foreign.proven && progress.blocked.is_none() {
+            // A heartbeat's name that nobody writes makes everyone look dead.
+            let reason = "no agent of this system was seen to live yet: is its layout right?".to_owned();
+            progress.guards.push(OpenGuard { guard: Guard::Unproven, reason });
+            progress.blocked = Some(Guard::Unproven);
+            self.say_guards(state, &progress.guards);
+        }
+        self.carry_out_foreign(state, system, &mut progress).await?;
+        let (now_ms, figures) = (first.facts.now_ms, first.figures);
+        self.report(state, now_ms, figures, progress, Some(foreign.tasks)).await
     }
 
     async fn observe(
@@ -193,6 +227,7 @@ impl Pass<'_> {
             guards: Vec::new(),
             lost_running: 0,
             totals: BTreeMap::new(),
+            counted_running: None,
             oldest_running_ms: None,
             oldest_running_as_of_ms: None,
             oldest_abandoned_ms: None,
@@ -206,10 +241,13 @@ impl Pass<'_> {
         now_ms: i64,
         mut figures: Figures,
         mut progress: Progress,
+        foreign: Option<Tasks>,
     ) -> Result<QueueReport, StoreError> {
         let queue = state.queue.clone();
         let census = state.walk.census(&queue).await?;
-        (figures.pending, figures.delayed, figures.dead) = (census.pending, census.delayed, census.dead);
+        if foreign.is_none() {
+            (figures.pending, figures.delayed, figures.dead) = (census.pending, census.delayed, census.dead);
+        }
         let repair = self.policy.mode == Mode::Enforce && progress.blocked.is_none();
         let found = state.walk.reconcile(&queue, repair).await?;
         if found.wrong > 0 {
@@ -231,6 +269,18 @@ impl Pass<'_> {
             ("held", progress.summary.held().to_string()),
             ("guards", open.collect::<Vec<_>>().join("\n")),
         ];
+        if foreign.is_none() {
+            fields.push(("foreign", String::new()));
+        }
+        if let Some(tasks) = foreign {
+            // For whoever asks Redis: our own indices of this name are empty.
+            fields.push((
+                "foreign",
+                [tasks.pending, tasks.running, tasks.dead, figures.sessions, figures.suspect, figures.silent]
+                    .map(|n| n.to_string())
+                    .join(" "),
+            ));
+        }
         if progress.paced {
             fields.push(("paced_at", now_ms.to_string()));
         }
@@ -249,6 +299,7 @@ impl Pass<'_> {
             guards: progress.guards,
             lost_running: progress.lost_running,
             totals: census.totals,
+            counted_running: foreign.map(|tasks| tasks.running),
             oldest_running_ms: oldest.and_then(|(taken, _)| taken),
             oldest_running_as_of_ms: oldest.map(|(_, as_of)| as_of),
             oldest_abandoned_ms: progress.oldest_abandoned_ms,

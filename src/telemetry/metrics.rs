@@ -82,7 +82,8 @@ pub const EVIDENCE: &[&str] = &["late", "withdrawn"];
 /// What may be concluded from a call that failed.
 pub const FAILURES: &[&str] = &["transient", "permanent", "unknown"];
 /// What makes the sweeper doubt itself.
-pub const GUARDS: &[&str] = &["mass_loss", "redis_changed", "clock_jumped", "own_pause", "policy_changed"];
+pub const GUARDS: &[&str] =
+    &["mass_loss", "redis_changed", "clock_jumped", "own_pause", "policy_changed", "unproven"];
 /// Whether verdicts move tasks.
 pub const MODES: &[&str] = &["enforce", "observe"];
 /// What is known of an agent.

@@ -52,6 +52,7 @@ const LAYERS: &[&[&str]] = &[
     &["daemon"],
     &["http", "telemetry", "ops", "work"],
     &["sweep", "agent"],
+    &["layout"],
     &["native"],
     &["store", "private_server"],
     &["config"],

@@ -13,7 +13,9 @@
 mod acl; // each role can do what it must, and not what it mustn't
 mod agent; // the agent library: runs each task once, comes back, stops when told to
 mod cli; // the command line as a user has it: what it does, what it says, how it ends
+mod clients; // the real clients of other systems, with Backstop beside them
 mod daemon; // the daemon and agents as processes: killed, paused, twinned, reloaded
+mod foreign; // systems of others: one contract for every layout
 mod house_rules; // who may use what, how large a file may be
 mod private_server; // the private Redis: out of reach, true to its data, gone with its parent
 mod program; // any program as an agent: exit codes, stopping, what is left behind

@@ -35,6 +35,7 @@ fn settings() -> SweepSettings {
         interval: Duration::from_secs(3600),
         failover_grace: Duration::ZERO,
         mass_loss: MassLossLimits::default(),
+        foreign: std::collections::BTreeMap::new(),
         publishes: true,
     }
 }

@@ -39,7 +39,7 @@ fn keys(text: &str) -> BTreeSet<String> {
     }
     let mut keys = BTreeSet::new();
     walk("", &text.parse().unwrap(), &mut keys);
-    keys.retain(|key| !key.starts_with("queues."));
+    keys.retain(|key| !key.starts_with("queues.") && !key.starts_with("foreign."));
     keys
 }
 
@@ -53,10 +53,14 @@ fn each_example_in_the_reference_can_be_put_in_force() {
     let examples = examples();
     assert!(examples.len() >= 9, "{examples:?}");
     let lines: Vec<_> = REFERENCE.lines().collect();
-    let header = *examples.iter().find(|number| lines[**number].starts_with("#[")).unwrap();
-    for example in examples {
-        // What stands below a commented-out header belongs to that table.
-        let text = with_examples(|number| number == example || number == header && example > header);
+    for example in examples.clone() {
+        // What stands below a commented-out header belongs to that table; and no system is watched without its preset.
+        let above = examples.iter().rev().filter(|number| **number <= example);
+        let header = above.clone().find(|number| lines[**number].starts_with("#[")).copied();
+        let foreign = header.is_some_and(|number| lines[number].starts_with("#[foreign"));
+        let text = with_examples(|number| {
+            number == example || Some(number) == header || foreign && lines[number].starts_with("#preset")
+        });
         let settings = parse(&text).unwrap_or_else(|error| panic!("{}: {error}", lines[example]));
         // A default that follows from others is an example that changes nothing.
         let follows = ["#lease", "#failover_grace", "#adopt_within", "#stop_on_agent_after"];
@@ -162,6 +166,7 @@ fn every_key_means_what_its_name_says() {
         },
         log: LogSettings { format: LogFormat::Json, level: Level::DEBUG },
         policies: Policies { default: policy, queues: BTreeMap::new() },
+        foreign: BTreeMap::new(),
     };
     assert_eq!(parse(EVERY_KEY).unwrap(), expected);
     assert!(!format!("{expected:?}").contains("secret"), "settings are logged");

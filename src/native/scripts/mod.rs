@@ -6,7 +6,7 @@ use crate::core::liveness::Rhythm;
 use crate::store::{Args, Reply, Shape, StoreError};
 
 /// What scripts share, put into them where they say `--! include`.
-const PARTS: &[(&str, &str)] = &[
+pub(crate) const PARTS: &[(&str, &str)] = &[
     ("head", include_str!("lib/head.lua")),
     ("policy", include_str!("lib/policy.lua")),
     ("move", include_str!("lib/move.lua")),

@@ -186,6 +186,7 @@ async fn the_daemons_pass_needs_no_more_than_a_sweeper_has() {
         interval: Duration::from_secs(3600),
         failover_grace: Duration::ZERO,
         mass_loss: MassLossLimits::default(),
+        foreign: std::collections::BTreeMap::new(),
         publishes: true,
     };
     let mut sweeper = Sweeper::new(store, settings, Arc::new(NoObserver));

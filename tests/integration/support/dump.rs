@@ -14,6 +14,9 @@ for _, key in ipairs(redis.call('KEYS', '*')) do
   elseif kind == 'zset' then value = redis.call('ZRANGE', key, 0, -1, 'WITHSCORES')
   elseif kind == 'string' then value = { redis.call('GET', key) }
   elseif kind == 'list' then value = redis.call('LRANGE', key, 0, -1)
+  elseif kind == 'set' then
+    value = redis.call('SMEMBERS', key)
+    table.sort(value)
   else value = { tostring(redis.call('XLEN', key)) } end
   all[#all + 1] = { key, kind, value }
 end

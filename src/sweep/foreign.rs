@@ -1,0 +1,270 @@
+//! A pass over somebody else's system: the same questions as for our own, with another's keys.
+
+use std::time::Duration;
+
+use super::pass::{Pass, Progress, QueueState};
+use crate::core::decision::decide_lost;
+use crate::core::facts::TaskFacts;
+use crate::core::guard::Moves;
+use crate::core::plan::{Batch, SessionPlan};
+use crate::core::policy::Mode;
+use crate::core::words::{Action, Cause, Guard, Skip};
+use crate::layout::transfer::{Moved, Transfer};
+use crate::layout::{Cursor, Entry, Page, System, Tasks};
+use crate::native::scripts::observe;
+use crate::store::StoreError;
+
+/// Pages after which a pass ends, and those of one that moves nothing.
+const MAX_PAGES: u64 = 4000;
+const MAX_IDLE_PAGES: u64 = 100;
+
+/// What a look at a system adds to the figures of its queue.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Foreign {
+    pub(super) tasks: Tasks,
+    /// Agents that were seen to live and are gone, with nothing in their hands.
+    pub(super) gone: u64,
+    /// Whether any agent was seen to live.
+    pub(super) proven: bool,
+}
+
+impl Pass<'_> {
+    /// Looks at the system, and puts what it saw into the page's figures, where the guards read them.
+    pub(super) async fn look_at(
+        &self,
+        system: &mut System,
+        page: &mut observe::Page,
+    ) -> Result<Foreign, StoreError> {
+        let fleet = system.look(|| self.started.elapsed(), self.settings.interval).await?;
+        page.figures.sessions = fleet.agents;
+        page.figures.suspect = fleet.suspect;
+        page.figures.silent = fleet.lost;
+        let tasks = system.count().await?;
+        (page.figures.pending, page.figures.dead) = (tasks.pending, tasks.dead);
+        Ok(Foreign { tasks, gone: fleet.gone, proven: fleet.proven })
+    }
+
+    /// Deals with what its lost agents hold.
+    pub(super) async fn carry_out_foreign(
+        &self,
+        state: &mut QueueState,
+        system: &mut System,
+        progress: &mut Progress,
+    ) -> Result<(), StoreError> {
+        for (agent, late_by) in system.lost() {
+            progress.summary.sessions += 1;
+            let held_by = progress.blocked.or_else(|| match progress.moves {
+                Moves::All => None,
+                Moves::Paced(n) => (n == 0).then_some(Guard::MassLoss),
+                Moves::None => Some(Guard::MassLoss),
+            });
+            let mut left = 0;
+            let mut moved = 0;
+            for queue in system.queues_of(&agent).await? {
+                let one = Agent { agent: &agent, queue: &queue, late_by, held_by };
+                let (stay, went) = self.one_queue(state, system, &one, progress).await?;
+                left += stay;
+                moved += went;
+                if self.stop.is_cancelled() || self.full(progress) {
+                    return Ok(());
+                }
+            }
+            if left == 0 {
+                system.settle(&agent);
+            }
+            if moved > 0 {
+                state.mass_loss.forgot(self.started.elapsed(), 1);
+                if let Moves::Paced(n) = progress.moves {
+                    progress.paced = true;
+                    progress.moves = Moves::Paced(n.saturating_sub(1));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn full(&self, progress: &mut Progress) -> bool {
+        let idle = self.policy.mode == Mode::Observe || progress.blocked.is_some();
+        let full = progress.summary.pages >= if idle { MAX_IDLE_PAGES } else { MAX_PAGES };
+        progress.summary.truncated |= full;
+        full
+    }
+
+    /// One agent's tasks in one queue; how many stay where they are, and how many moved.
+    async fn one_queue(
+        &self,
+        state: &mut QueueState,
+        system: &System,
+        one: &Agent<'_>,
+        progress: &mut Progress,
+    ) -> Result<(usize, usize), StoreError> {
+        let (mut left, mut moved) = (0, 0);
+        let mut cursor = Cursor::default();
+        loop {
+            let page = system.page(one.agent, one.queue, &cursor).await?;
+            progress.summary.pages += 1;
+            progress.summary.tasks += page.entries.len() as u64;
+            let Page { entries, next } = page;
+            if entries.is_empty() && next.is_none() {
+                break;
+            }
+            let verdicts: Vec<(Entry, Action)> =
+                entries.into_iter().map(|entry| (self.judge(&entry), entry)).map(|(a, e)| (e, a)).collect();
+            let (stay, went) = self.carry_out_page(state, system, one, &verdicts, progress).await?;
+            left += stay;
+            moved += went;
+            let nothing_goes = self.policy.mode == Mode::Enforce && went == 0 && !verdicts.is_empty();
+            if nothing_goes {
+                // Held, paused, alive, or all of it damaged: the rest of this collection fares no better.
+                break;
+            }
+            let Some(next) = next.filter(|_| !self.stop.is_cancelled() && !self.full(progress)) else {
+                break;
+            };
+            cursor = next.over(stay);
+        }
+        if left > 0 {
+            let late = i64::try_from(one.late_by.as_millis()).unwrap_or(i64::MAX);
+            let since = progress.now_ms.saturating_sub(late);
+            progress.lost_running += left as u64;
+            progress.oldest_abandoned_ms =
+                Some(progress.oldest_abandoned_ms.map_or(since, |oldest| oldest.min(since)));
+        }
+        Ok((left, moved))
+    }
+
+    fn judge(&self, entry: &Entry) -> Action {
+        let task = TaskFacts { abandonments: entry.returns, ..TaskFacts::default() };
+        decide_lost(&task, &self.policy.task, 0)
+    }
+
+    async fn carry_out_page(
+        &self,
+        state: &mut QueueState,
+        system: &System,
+        one: &Agent<'_>,
+        verdicts: &[(Entry, Action)],
+        progress: &mut Progress,
+    ) -> Result<(usize, usize), StoreError> {
+        let all = verdicts.len();
+        if let Some(guard) = one.held_by.or(progress.blocked) {
+            *progress.summary.held.entry(guard).or_default() += all as u64;
+            return Ok((all, 0));
+        }
+        let session = String::from_utf8_lossy(one.agent).into_owned();
+        if self.policy.mode == Mode::Observe {
+            self.count_observed(
+                state,
+                &plan(&session, system.silence(one.agent), one.late_by, verdicts),
+                progress,
+            );
+            return Ok((all, 0));
+        }
+        let answer = match system.carry_out(one.agent, one.queue, Cause::AgentLost, verdicts).await {
+            Err(error) if error.is_wrong_type() => {
+                tracing::error!(
+                    queue = %state.queue.name(), %session, of = %String::from_utf8_lossy(one.queue), tasks = all, %error,
+                    "a key of this system is of another type than its layout says: its tasks stay where they are"
+                );
+                return Ok((all, 0));
+            }
+            other => other?,
+        };
+        let done = match answer {
+            Transfer::Held => {
+                progress.blocked = Some(Guard::RedisChanged);
+                *progress.summary.held.entry(Guard::RedisChanged).or_default() += all as u64;
+                return Ok((all, 0));
+            }
+            Transfer::Alive => {
+                self.skip(state, progress, Skip::NotAnyMore, all as u64);
+                return Ok((0, 0));
+            }
+            Transfer::Paused => return Ok((all, 0)),
+            Transfer::Done(done) => done,
+        };
+        let queue = state.queue.name().clone();
+        let count = |wanted: Moved| done.iter().filter(|one| **one == wanted).count() as u64;
+        for (moved, action) in [(Moved::Reset, Action::Reset), (Moved::DeadLetter, Action::DeadLetter)] {
+            let n = count(moved);
+            if n == 0 {
+                continue;
+            }
+            *progress.summary.done.entry((Cause::AgentLost, action)).or_default() += n;
+            self.observer.done(&queue, Cause::AgentLost, action, n);
+            self.observer.found(&queue, one.late_by, system.silence(one.agent), n);
+            let first = verdicts.iter().zip(&done).find(|(_, one)| **one == moved);
+            tracing::warn!(
+                %queue, session = %session, of = %String::from_utf8_lossy(one.queue), cause = Cause::AgentLost.as_str(),
+                action = action.as_str(), tasks = n, silence_s = system.silence(one.agent).as_secs(),
+                late_ms = one.late_by.as_millis() as u64,
+                first = first.map(|((entry, _), _)| String::from_utf8_lossy(&entry.id).into_owned()),
+                "abandoned tasks dealt with"
+            );
+        }
+        self.skip(state, progress, Skip::NoRecord, count(Moved::NoRecord));
+        self.skip(state, progress, Skip::NotAnyMore, count(Moved::Skipped));
+        let moved = count(Moved::Reset) + count(Moved::DeadLetter);
+        progress.returned += moved;
+        let no_record = count(Moved::NoRecord);
+        if no_record > 0 {
+            let first = verdicts.iter().zip(&done).find(|(_, one)| **one == Moved::NoRecord);
+            tracing::error!(
+                %queue, session = %session, of = %String::from_utf8_lossy(one.queue), tasks = no_record,
+                first = first.map(|((entry, _), _)| String::from_utf8_lossy(&entry.id).into_owned()),
+                "running tasks have no record: their entries are removed; if all look so, the layout's record is wrong"
+            );
+        }
+        let stay = done.iter().filter(|one| **one == Moved::WrongType).count();
+        if stay > 0 {
+            tracing::error!(
+                %queue, session = %session, of = %String::from_utf8_lossy(one.queue), tasks = stay,
+                "keys of these tasks are of another type than their layout says: they stay where they are"
+            );
+        }
+        Ok((stay, usize::try_from(moved).unwrap_or(usize::MAX)))
+    }
+
+    fn skip(&self, state: &QueueState, progress: &mut Progress, why: Skip, n: u64) {
+        if n > 0 {
+            *progress.summary.skipped.entry(why).or_default() += n;
+            self.observer.skipped(state.queue.name(), why, n);
+        }
+    }
+}
+
+/// One lost agent in one queue.
+struct Agent<'a> {
+    agent: &'a [u8],
+    queue: &'a [u8],
+    late_by: Duration,
+    held_by: Option<Guard>,
+}
+
+/// A page as observe mode counts it.
+fn plan(session: &str, silence: Duration, late_by: Duration, verdicts: &[(Entry, Action)]) -> SessionPlan {
+    let batch = |action: Action| Batch {
+        cause: Cause::AgentLost,
+        action,
+        abandonments: 0,
+        revoke_grace: Duration::ZERO,
+        reset_delay: Duration::ZERO,
+        pairs: verdicts
+            .iter()
+            .filter(|(_, verdict)| *verdict == action)
+            .map(|(entry, _)| (String::from_utf8_lossy(&entry.id).into_owned(), session.to_owned()))
+            .collect(),
+    };
+    SessionPlan {
+        session: session.to_owned(),
+        seen_beat_ms: None,
+        silence,
+        late_by,
+        declare: false,
+        forget: false,
+        held: false,
+        batches: vec![batch(Action::Reset), batch(Action::DeadLetter)],
+        left: 0,
+        no_record: Vec::new(),
+    }
+}

@@ -1,0 +1,95 @@
+//! `[foreign.NAME]`, and what is refused of it.
+
+use backstop::config::{Overrides, PRESETS, Settings};
+use backstop::core::policy::Mode;
+
+use super::settings;
+
+fn refused(text: &str) -> String {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), text).unwrap();
+    let error = Settings::load(Some(file.path()), &Overrides::default(), |_| Ok(())).unwrap_err();
+    error.to_string().replace(&file.path().display().to_string(), "F")
+}
+
+#[test]
+fn every_preset_is_sound_and_observes() {
+    assert!(PRESETS.len() >= 6);
+    for (name, _) in PRESETS {
+        let settings = settings(&format!("[foreign.x]\npreset = {name:?}\n"));
+        let foreign = settings.foreign.values().next().unwrap();
+        assert_eq!((foreign.policy.mode, foreign.layout.name.as_str()), (Mode::Observe, *name));
+        assert_eq!(foreign.policy.session.heartbeat_timeout, foreign.layout.timeout);
+    }
+}
+
+#[test]
+fn a_layout_of_ones_own_needs_no_preset_and_no_code() {
+    let own = r#"
+[foreign.mine]
+mode = "enforce"
+[foreign.mine.layout]
+agents.set = "mine:workers"
+heartbeat.key = "mine:alive:{agent}"
+running.list = "mine:busy:{agent}:{queue}"
+queues.set = "mine:queues"
+pending = { list = "mine:todo:{queue}", take = "left" }
+dead.list = "mine:dead"
+"#;
+    assert_eq!(settings(own).foreign.len(), 1);
+}
+
+#[test]
+fn what_makes_no_sense_is_refused_with_its_line() {
+    for (text, expected) in [
+        (
+            "[foreign.x]\npreset = \"celery9\"\n",
+            "F:2: foreign.x.preset = \"celery9\": there is no such preset; known: apalis",
+        ),
+        ("[foreign.x]\n", "F:1: foreign.x: the layout must say where an agent keeps what it runs"),
+        (
+            "[foreign.x]\npreset = \"rmq\"\nvars.ns = \"a\"\n",
+            "F:3: foreign.x.vars.ns = \"a\": the layout has no variable \"ns\"; known: it has none",
+        ),
+        (
+            "[foreign.x]\npreset = \"rmq\"\nlayout.pending.list = \"q:{que}\"\n",
+            "{que} has no meaning here; known holes: id, queue",
+        ),
+        (
+            "[foreign.x]\npreset = \"rmq\"\nlayout.running.list = \"q:{agent\"\n",
+            "F:3: foreign.x.layout.running.list",
+        ),
+        (
+            "[foreign.x]\npreset = \"rmq\"\nlayout.agents = { set = \"a\", zset = \"b\" }\n",
+            "name one of these, not two",
+        ),
+        (
+            "[foreign.x]\npreset = \"dramatiq\"\nlayout.agents.in_keys = true\nlayout.running.set = \"{agent}:x\"\n",
+            "matches far too much",
+        ),
+        ("[queues.x]\n[foreign.x]\npreset = \"rmq\"\n", "F:2: foreign.x: a queue of our own has this name"),
+        (
+            "[foreign.x]\npreset = \"rmq\"\n[foreign.y]\npreset = \"rmq\"\n",
+            "F:3: foreign.y: watches the same keys as [foreign.x]",
+        ),
+        ("[foreign.x]\npreset = \"rmq\"\nmod = \"enforce\"\n", "unknown key; did you mean \"mode\"?"),
+    ] {
+        let error = refused(text);
+        assert!(error.contains(expected), "{text}\n→ {error}");
+    }
+}
+
+#[test]
+fn every_configuration_in_the_pages_on_layouts_is_sound() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/layouts");
+    let mut seen = 0;
+    for page in std::fs::read_dir(folder).unwrap() {
+        let text = std::fs::read_to_string(page.unwrap().path()).unwrap();
+        for block in text.split("```toml\n").skip(1) {
+            let block = block.split("```").next().unwrap();
+            assert_eq!(settings(block).foreign.len(), 1, "{block}");
+            seen += 1;
+        }
+    }
+    assert!(seen >= PRESETS.len(), "{seen}");
+}
