@@ -68,7 +68,7 @@ pub(super) fn settings(file: &mut File, check_cron: CheckCron, problems: &mut Pr
         redis_url: file.redis_url.as_ref().map(|at| at.value.clone()).unwrap_or_default(),
         sweep: sweep(&file.sweep, policies.queues.keys(), check_cron, problems),
         listen: or(&file.listen, |listen| *listen, LISTEN),
-        guards: guards(&file.guards, &policies),
+        guards: guards(&file.guards, &policies, foreign.values()),
         log: LogSettings {
             format: or(&file.log.format, |format| *format, LogFormat::Auto),
             level: or(&file.log.level, |level| *level, Level::INFO),
@@ -120,11 +120,16 @@ fn sweep<'q>(
     SweepSettings { schedule, lease, discover, queues }
 }
 
-fn guards(typed: &GuardsFile, policies: &Policies) -> GuardSettings {
+fn guards<'f>(
+    typed: &GuardsFile,
+    policies: &Policies,
+    foreign: impl Iterator<Item = &'f super::Foreign>,
+) -> GuardSettings {
     let slowest = policies
         .queues
         .values()
         .chain([&policies.default])
+        .chain(foreign.map(|one| &one.policy))
         .map(|policy| policy.session.heartbeat_timeout)
         .max()
         .unwrap_or_default();

@@ -90,8 +90,9 @@ impl System {
         Ok(())
     }
 
-    async fn scan(&self, pattern: &Pattern, at: &[u8]) -> Result<(Vec<u8>, Vec<Vec<u8>>), StoreError> {
+    async fn scan(&mut self, pattern: &Pattern, at: &[u8]) -> Result<(Vec<u8>, Vec<Vec<u8>>), StoreError> {
         let shape = Shape::of("SCAN");
+        self.steps += 1;
         let glob = pattern.glob();
         let parts: [&[u8]; 6] = [b"SCAN", at, b"MATCH", glob.as_bytes(), b"COUNT", LOOKED_AT];
         let [next, names] = shape.array(self.queue.store().command(&parts).await?)?;

@@ -82,6 +82,8 @@ pub struct System {
     /// Names that the last discovery's pattern let through and that are none of the layout's, and the first few.
     strange: u64,
     proven: bool,
+    /// Steps of looking for names, not asked for yet.
+    steps: u64,
     /// Agents that the last discovery saw live and hold nothing.
     others: u64,
     strangers: Vec<Vec<u8>>,
@@ -107,6 +109,7 @@ impl System {
             strange: 0,
             proven: false,
             others: 0,
+            steps: 0,
             strangers: Vec::new(),
         }
     }
@@ -220,6 +223,11 @@ impl System {
     pub fn agents(&self) -> Vec<(Vec<u8>, Liveness, Duration)> {
         let judge = |name: &Vec<u8>| self.watch.judge(name, self.patience()).0;
         self.agents.keys().map(|name| (name.clone(), judge(name), self.watch.silence(name))).collect()
+    }
+
+    /// How many steps of looking for names were taken since this was asked last: each takes the time of a page.
+    pub fn steps(&mut self) -> u64 {
+        std::mem::take(&mut self.steps)
     }
 
     /// How long an agent has been seen to be silent.

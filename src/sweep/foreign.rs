@@ -58,26 +58,30 @@ impl Pass<'_> {
                 Moves::Paced(n) => (n == 0).then_some(Guard::MassLoss),
                 Moves::None => Some(Guard::MassLoss),
             });
-            let mut left = 0;
-            let mut moved = 0;
+            let (mut left, mut moved, mut ended) = (0, 0, false);
             for queue in system.queues_of(&agent).await? {
                 let one = Agent { agent: &agent, queue: &queue, late_by, held_by };
                 let (stay, went) = self.one_queue(state, system, &one, progress).await?;
+                if went > 0 && moved == 0 {
+                    // Booked at once: whatever ends this pass, the next one knows of it.
+                    state.mass_loss.forgot(self.started.elapsed(), 1);
+                    if let Moves::Paced(n) = progress.moves {
+                        progress.paced = true;
+                        progress.moves = Moves::Paced(n.saturating_sub(1));
+                    }
+                }
                 left += stay;
                 moved += went;
-                if self.stop.is_cancelled() || self.full(progress) {
-                    return Ok(());
+                ended = self.stop.is_cancelled() || self.full(progress);
+                if ended {
+                    break;
                 }
+            }
+            if ended {
+                return Ok(());
             }
             if left == 0 {
                 system.settle(&agent);
-            }
-            if moved > 0 {
-                state.mass_loss.forgot(self.started.elapsed(), 1);
-                if let Moves::Paced(n) = progress.moves {
-                    progress.paced = true;
-                    progress.moves = Moves::Paced(n.saturating_sub(1));
-                }
             }
         }
         Ok(())

@@ -17,6 +17,7 @@ impl Pass<'_> {
         state: &mut QueueState,
         page: &Page,
         control: &BTreeMap<String, String>,
+        unproven: bool,
     ) -> Progress {
         let now_ms = page.facts.now_ms;
         let number = |field: &str| control.get(field).and_then(|value| value.parse::<i64>().ok());
@@ -42,6 +43,12 @@ impl Pass<'_> {
                 "this process stood still, or waited for Redis; what it knew is old".to_owned(),
             );
             blocked = blocked.or(Some(Guard::OwnPause));
+        }
+        if unproven && !overridden(Guard::Unproven) {
+            // A heartbeat's name that nobody writes makes everyone look dead.
+            let reason = "no agent of this system was seen to live yet: is its layout right?".to_owned();
+            open(Guard::Unproven, reason);
+            blocked = blocked.or(Some(Guard::Unproven));
         }
         let since_paced =
             number("paced_at").map(|at| Duration::from_millis(u64::try_from(now_ms - at).unwrap_or(0)));

@@ -135,7 +135,7 @@ impl Pass<'_> {
             return report;
         }
         let (now_ms, figures) = (first.facts.now_ms, first.figures);
-        let mut progress = self.open_guards(state, &first, &control);
+        let mut progress = self.open_guards(state, &first, &control, false);
         let mut page = first;
         loop {
             let before = (cursor, progress.summary.clone());
@@ -178,15 +178,10 @@ impl Pass<'_> {
     ) -> Result<QueueReport, StoreError> {
         let foreign = self.look_at(system, first).await?;
         state.mass_loss.forgot(self.started.elapsed(), foreign.gone);
-        let mut progress = self.open_guards(state, first, control);
-        if !foreign.proven && progress.blocked.is_none() {
-            // A heartbeat's name that nobody writes makes everyone look dead.
-            let reason = "no agent of this system was seen to live yet: is its layout right?".to_owned();
-            progress.guards.push(OpenGuard { guard: Guard::Unproven, reason });
-            progress.blocked = Some(Guard::Unproven);
-            self.say_guards(state, &progress.guards);
-        }
+        let mut progress = self.open_guards(state, first, control, !foreign.proven);
         self.carry_out_foreign(state, system, &mut progress).await?;
+        // They take their time, which is no pause of this process.
+        progress.summary.pages += system.steps();
         let (now_ms, figures) = (first.facts.now_ms, first.figures);
         self.report(state, now_ms, figures, progress, Some(foreign.tasks)).await
     }
