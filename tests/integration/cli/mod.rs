@@ -8,6 +8,7 @@ mod people;
 mod refusals;
 mod rights;
 mod selections;
+mod strangers;
 
 use std::process::{Command, Output, Stdio};
 
