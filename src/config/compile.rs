@@ -87,9 +87,9 @@ impl Compiler<'_, '_> {
                     Err(error) => self.refuse(Some(place), error.to_string()),
                 }
             }
-            let least =
-                COMMANDS.iter().find(|(known, _)| known == name).map_or(0, |(known, _)| arguments_of(known));
-            if parts.len() < least || (*name == "HSET" || *name == "ZADD") && parts.len() % 2 == 0 {
+            if parts.len() < arguments_of(name)
+                || (*name == "HSET" || *name == "ZADD") && parts.len() % 2 == 0
+            {
                 self.refuse(Some(place), format!("{name} needs a key and more arguments than that"));
             } else if !parts.is_empty() {
                 let key = parts.remove(0);
@@ -199,6 +199,7 @@ impl Compiler<'_, '_> {
         };
         let on_reset = self.commands(&file.on_reset);
         let on_dead = self.commands(&file.on_dead);
+        self.refuse_what_loses_tasks(&file, kind, has_queues);
         if record.own.is_none()
             && (begun.is_some() || needs_record(&on_reset, &on_dead, pending.as_ref(), &record))
         {
@@ -233,6 +234,42 @@ impl Compiler<'_, '_> {
             on_dead,
             paused,
         })
+    }
+
+    /// Refuses names that are sound alone and lose tasks together.
+    fn refuse_what_loses_tasks(&mut self, file: &LayoutFile, running: Collection, has_queues: bool) {
+        if let Some(own) = &file.own
+            && !own.value.with(&self.vars).holes().any(|hole| hole == "id")
+        {
+            self.refuse(Some(&own.place), "all tasks would share this record: give it {id}");
+        }
+        if let Some(to) = &file.record_to
+            && file.field_of.is_none()
+        {
+            self.refuse(Some(&to.place), "needs record.field_of, the hash from which the record moves");
+        }
+        let nameless =
+            running == Collection::List && file.id.is_none() && file.field_of.is_none() && file.own.is_none();
+        if let Some((Collection::SortedSet, pending)) = &file.pending
+            && nameless
+        {
+            self.refuse(
+                Some(&pending.place),
+                "two tasks with the same payload would become one: name running.id or the record",
+            );
+        }
+        let one_each = [&file.pending, &file.dead].into_iter().flatten().map(|(_, typed)| typed);
+        let names =
+            one_each.chain(&file.field_of).chain(&file.own).chain(&file.record_to).chain(&file.paused);
+        for typed in names.filter(|_| !has_queues) {
+            let name = typed.value.with(&self.vars);
+            if let Some(hole) = name.holes().find(|hole| matches!(*hole, "queue" | "base")) {
+                let message = format!(
+                    "has the hole {{{hole}}}, and the running name doesn't say which queue a task is of"
+                );
+                self.refuse(Some(&typed.place), message);
+            }
+        }
     }
 
     fn heartbeat(

@@ -114,18 +114,16 @@ impl Pass<'_> {
             }
             let verdicts: Vec<(Entry, Action)> =
                 entries.into_iter().map(|entry| (self.judge(&entry), entry)).map(|(a, e)| (e, a)).collect();
-            let (stay, went) = self.carry_out_page(state, system, one, &verdicts, progress).await?;
-            left += stay;
-            moved += went;
-            let nothing_goes = self.policy.mode == Mode::Enforce && went == 0 && !verdicts.is_empty();
-            if nothing_goes {
-                // Held, paused, alive, or all of it damaged: the rest of this collection fares no better.
+            let outcome = self.carry_out_page(state, system, one, &verdicts, progress).await?;
+            left += outcome.left;
+            moved += outcome.moved;
+            if outcome.ends {
                 break;
             }
             let Some(next) = next.filter(|_| !self.stop.is_cancelled() && !self.full(progress)) else {
                 break;
             };
-            cursor = next.over(stay);
+            cursor = next.over(outcome.in_place);
         }
         if left > 0 {
             let late = i64::try_from(one.late_by.as_millis()).unwrap_or(i64::MAX);
@@ -149,11 +147,11 @@ impl Pass<'_> {
         one: &Agent<'_>,
         verdicts: &[(Entry, Action)],
         progress: &mut Progress,
-    ) -> Result<(usize, usize), StoreError> {
+    ) -> Result<Outcome, StoreError> {
         let all = verdicts.len();
         if let Some(guard) = one.held_by.or(progress.blocked) {
             *progress.summary.held.entry(guard).or_default() += all as u64;
-            return Ok((all, 0));
+            return Ok(Outcome { ends: self.policy.mode == Mode::Enforce, ..Outcome::all_stay(all) });
         }
         let session = String::from_utf8_lossy(one.agent).into_owned();
         if self.policy.mode == Mode::Observe {
@@ -162,7 +160,7 @@ impl Pass<'_> {
                 &plan(&session, system.silence(one.agent), one.late_by, verdicts),
                 progress,
             );
-            return Ok((all, 0));
+            return Ok(Outcome { ends: false, ..Outcome::all_stay(all) });
         }
         let answer = match system.carry_out(one.agent, one.queue, Cause::AgentLost, verdicts).await {
             Err(error) if error.is_wrong_type() => {
@@ -170,7 +168,7 @@ impl Pass<'_> {
                     queue = %state.queue.name(), %session, of = %String::from_utf8_lossy(one.queue), tasks = all, %error,
                     "a key of this system is of another type than its layout says: its tasks stay where they are"
                 );
-                return Ok((all, 0));
+                return Ok(Outcome::all_stay(all));
             }
             other => other?,
         };
@@ -178,13 +176,13 @@ impl Pass<'_> {
             Transfer::Held => {
                 progress.blocked = Some(Guard::RedisChanged);
                 *progress.summary.held.entry(Guard::RedisChanged).or_default() += all as u64;
-                return Ok((all, 0));
+                return Ok(Outcome::all_stay(all));
             }
             Transfer::Alive => {
                 self.skip(state, progress, Skip::NotAnyMore, all as u64);
-                return Ok((0, 0));
+                return Ok(Outcome { ends: true, ..Outcome::default() });
             }
-            Transfer::Paused => return Ok((all, 0)),
+            Transfer::Paused => return Ok(Outcome::all_stay(all)),
             Transfer::Done(done) => done,
         };
         let queue = state.queue.name().clone();
@@ -219,14 +217,16 @@ impl Pass<'_> {
                 "running tasks have no record: their entries are removed; if all look so, the layout's record is wrong"
             );
         }
-        let stay = done.iter().filter(|one| **one == Moved::WrongType).count();
-        if stay > 0 {
+        let left = done.iter().filter(|one| **one == Moved::WrongType).count();
+        if left > 0 {
             tracing::error!(
-                %queue, session = %session, of = %String::from_utf8_lossy(one.queue), tasks = stay,
+                %queue, session = %session, of = %String::from_utf8_lossy(one.queue), tasks = left,
                 "keys of these tasks are of another type than their layout says: they stay where they are"
             );
         }
-        Ok((stay, usize::try_from(moved).unwrap_or(usize::MAX)))
+        let not_running = done.iter().filter(|one| **one == Moved::NotRunning).count();
+        let moved = usize::try_from(moved).unwrap_or(usize::MAX);
+        Ok(Outcome { left, in_place: left + not_running, moved, ends: false })
     }
 
     fn skip(&self, state: &QueueState, progress: &mut Progress, why: Skip, n: u64) {
@@ -234,6 +234,24 @@ impl Pass<'_> {
             *progress.summary.skipped.entry(why).or_default() += n;
             self.observer.skipped(state.queue.name(), why, n);
         }
+    }
+}
+
+/// What became of a page of an agent's tasks.
+#[derive(Debug, Clone, Copy, Default)]
+struct Outcome {
+    /// Tasks that stay abandoned.
+    left: usize,
+    /// Entries that stay where they are: those, and such as don't run.
+    in_place: usize,
+    moved: usize,
+    /// Held, paused, alive, or a collection of another type: the next page would fare no better.
+    ends: bool,
+}
+
+impl Outcome {
+    fn all_stay(all: usize) -> Self {
+        Self { left: all, in_place: all, moved: 0, ends: true }
     }
 }
 

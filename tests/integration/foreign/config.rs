@@ -73,6 +73,26 @@ fn what_makes_no_sense_is_refused_with_its_line() {
             "F:3: foreign.y: watches the same keys as [foreign.x]",
         ),
         ("[foreign.x]\npreset = \"rmq\"\nmod = \"enforce\"\n", "unknown key; did you mean \"mode\"?"),
+        (
+            "[foreign.x]\npreset = \"redis-workflow\"\nlayout.record.hash = \"tasks\"\n",
+            "F:3: foreign.x.layout.record.hash = \"tasks\": all tasks would share this record: give it {id}",
+        ),
+        (
+            "[foreign.x]\npreset = \"rmq\"\nlayout.dead.record_to = \"old\"\n",
+            "F:3: foreign.x.layout.dead.record_to = \"old\": needs record.field_of",
+        ),
+        (
+            "[foreign.x]\npreset = \"rmq\"\nlayout.running.list = \"r:{agent}\"\nlayout.dead.list = \"dead\"\n",
+            "has the hole {queue}, and the running name doesn't say which queue a task is of",
+        ),
+        (
+            "[foreign.x]\npreset = \"rmq\"\nlayout.running.list = \"r:{agent}\"\nlayout.pending.list = \"wait\"\nlayout.dead.list = \"dead:{base}\"\n",
+            "F:5: foreign.x.layout.dead.list = \"dead:{base}\": has the hole {base}, and the running name",
+        ),
+        (
+            "[foreign.x]\npreset = \"rmq\"\nlayout.pending.zset = \"wait:{queue}\"\n",
+            "F:3: foreign.x.layout.pending.zset = \"wait:{queue}\": two tasks with the same payload would become one",
+        ),
     ] {
         let error = refused(text);
         assert!(error.contains(expected), "{text}\n→ {error}");

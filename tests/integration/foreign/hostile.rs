@@ -158,3 +158,29 @@ async fn a_score_that_is_no_number_loses_no_task() {
     scene.passes(&[], "it is lost", |report| report.summary.did(Action::Reset) == 1).await;
     assert_eq!(size(&scene.store(), "ZCARD", "submitted:low.mail").await, 1);
 }
+
+/// An agent of redis.workflow keeps the names of tasks that failed, for ever.
+#[tokio::test]
+async fn names_that_do_not_run_hide_no_task_that_does() {
+    for (more, add) in [("", "SADD"), ("layout.running.list = \"responsible:{agent}\"\n", "RPUSH")] {
+        let mut scene = Scene::new("redis-workflow", &format!("mode = \"enforce\"\n{more}")).await;
+        let store = scene.store();
+        scene.enqueue(1).await;
+        scene.take("a", 0..1).await;
+        store.command(&["DEL", "responsible:a"]).await.unwrap();
+        for n in 0..400 {
+            // In the middle, so that whichever end is read first begins with the failed.
+            if n == 200 {
+                store.command(&[add, "responsible:a", &id(0)]).await.unwrap();
+            }
+            let name = format!("failed-{n}");
+            store.command(&["HSET", &format!("task:{name}"), "workflow", "none"]).await.unwrap();
+            store.command(&[add, "responsible:a", &name]).await.unwrap();
+        }
+        scene.passes(&[], "it is lost", |report| report.summary.did(Action::Reset) == 1).await;
+        let size_of = if add == "SADD" { "SCARD" } else { "LLEN" };
+        assert_eq!(size(&store, size_of, "responsible:a").await, 400, "the failed stay");
+        let report = scene.pass().await;
+        assert_eq!((report.summary.did(Action::Reset), report.lost_running), (0, 0), "{add}");
+    }
+}
