@@ -265,12 +265,6 @@ impl Layout {
         own.map(Vec::as_slice).collect::<Vec<_>>().join(&b':')
     }
 
-    /// Whether the names of running collections tell which queue they are of.
-    #[must_use]
-    pub fn has_queues(&self) -> bool {
-        self.running.key.holes().any(|hole| hole == "queue")
-    }
-
     /// The queue to which this one belongs.
     #[must_use]
     pub fn base<'q>(&self, queue: &'q [u8]) -> &'q [u8] {

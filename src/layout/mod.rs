@@ -35,7 +35,7 @@ struct Agent {
     values: Values,
     /// It was lost and held nothing when it was looked at last.
     settled: bool,
-    /// We saw it live.
+    /// We saw it live, and its death isn't counted yet.
     lived: bool,
 }
 
@@ -48,8 +48,6 @@ pub struct Fleet {
     pub suspect: u64,
     /// Those that are lost.
     pub lost: u64,
-    /// Those of the lost that were seen to live, held nothing and are left out from now on.
-    pub gone: u64,
     /// Whether any agent was seen to live since this sweeper began.
     pub proven: bool,
 }
@@ -114,12 +112,6 @@ impl System {
         }
     }
 
-    /// What was decided for it.
-    #[must_use]
-    pub fn foreign(&self) -> &Foreign {
-        &self.foreign
-    }
-
     fn layout(&self) -> &Layout {
         &self.foreign.layout
     }
@@ -163,7 +155,11 @@ impl System {
         }
         self.looked = Some(now);
         // One that was dead when we came and holds nothing is no loss of now; one that we saw live is.
-        self.settle_empty(false).await?;
+        for agent in self.empty().await? {
+            if self.agents.get(&agent).is_some_and(|known| !known.lived) {
+                self.settle(&agent);
+            }
+        }
         let mut fleet = Fleet { agents: self.others, proven: self.proven, ..Fleet::default() };
         for name in self.agents.iter().filter(|(_, agent)| !agent.settled).map(|(name, _)| name) {
             fleet.agents += 1;
@@ -173,28 +169,26 @@ impl System {
                 Liveness::Lost => fleet.lost += 1,
             }
         }
-        fleet.gone = self.settle_empty(true).await?;
         Ok(fleet)
     }
 
-    /// Leaves lost agents that hold nothing out of the fleet; how many.
-    async fn settle_empty(&mut self, lived: bool) -> Result<u64, StoreError> {
-        let mut settled = 0;
+    /// The lost agents that hold nothing.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn empty(&self) -> Result<BTreeSet<Vec<u8>>, StoreError> {
+        let mut empty = BTreeSet::new();
         for (agent, _) in self.lost() {
-            if self.agents.get(&agent).is_none_or(|known| known.lived != lived) {
-                continue;
-            }
             let mut keys = Vec::new();
             for queue in self.queues_of(&agent).await? {
                 keys.extend(self.layout().running.key.fill(&self.values_in(&agent, &queue)));
             }
             let held: u64 = self.sizes(self.layout().running.kind, keys).await?.into_iter().sum();
             if held == 0 {
-                self.settle(&agent);
-                settled += 1;
+                empty.insert(agent);
             }
         }
-        Ok(settled)
+        Ok(empty)
     }
 
     /// Forgets agents that hold nothing, show nothing and stand in no index: processes come and go for ever.
@@ -218,13 +212,6 @@ impl System {
         lost.map(|(name, (_, late_by))| (name.clone(), late_by)).collect()
     }
 
-    /// All agents, with what their silence makes them.
-    #[must_use]
-    pub fn agents(&self) -> Vec<(Vec<u8>, Liveness, Duration)> {
-        let judge = |name: &Vec<u8>| self.watch.judge(name, self.patience()).0;
-        self.agents.keys().map(|name| (name.clone(), judge(name), self.watch.silence(name))).collect()
-    }
-
     /// How many steps of looking for names were taken since this was asked last: each takes the time of a page.
     pub fn steps(&mut self) -> u64 {
         std::mem::take(&mut self.steps)
@@ -236,10 +223,11 @@ impl System {
         self.watch.silence(agent)
     }
 
-    /// A lost agent holds nothing: it is left out of the fleet until it shows life, or the next discovery.
+    /// A lost agent holds nothing, and its death is counted: it is left out of the fleet until it shows life, or is found
+    /// to hold something again.
     pub fn settle(&mut self, agent: &[u8]) {
         if let Some(agent) = self.agents.get_mut(agent) {
-            agent.settled = true;
+            (agent.settled, agent.lived) = (true, false);
         }
     }
 

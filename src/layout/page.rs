@@ -5,7 +5,6 @@ use std::time::Duration;
 use super::System;
 use super::plan::read_end;
 use crate::core::layout::{Collection, End};
-use crate::core::pattern::Values;
 use crate::store::{Reply, Shape, StoreError};
 
 /// Entries on a page, and about how many bytes: what one script moves without blocking Redis for long.
@@ -176,11 +175,6 @@ impl System {
             self.queue.store().server_time().await? / i64::try_from(WEEK.as_millis()).unwrap_or(i64::MAX);
         let keys = self.queue.keys();
         Ok([keys.named(&format!("returns:{week}")), keys.named(&format!("returns:{}", week - 1))])
-    }
-
-    /// The values in the holes of a page's names.
-    pub(super) fn values_of(&self, agent: &[u8], queue: &[u8]) -> Values {
-        self.values_in(agent, queue)
     }
 }
 

@@ -58,7 +58,7 @@ impl System {
     ) -> Result<Transfer, StoreError> {
         let shape = Shape::of("move");
         let counts = self.counts_keys().await?;
-        let values = self.values_of(agent, queue);
+        let values = self.values_in(agent, queue);
         let Some(keys) = plan::keys(self.layout(), &values, counts) else {
             // The configuration refuses such layouts; should one slip through, nothing is moved.
             return Ok(Transfer::Done(vec![Moved::WrongType; verdicts.len()]));

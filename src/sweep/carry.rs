@@ -102,11 +102,9 @@ impl Pass<'_> {
             self.note_stuck(one, page, stay, progress);
             return Ok(Left { gone: false, tasks: stay });
         }
-        // While the guard is open, the fleet that fell silent is still to be seen: idle sessions are a part of it.
         let counts_still = match progress.moves {
-            Moves::All => false,
-            Moves::Paced(_) => tasks == 0 && one.late_by < self.settings.mass_loss.window,
-            Moves::None => true,
+            Moves::Paced(_) if tasks > 0 => false,
+            moves => self.counts_still(moves, one.late_by),
         };
         if !one.forget || progress.blocked.is_some() || counts_still {
             return Ok(Left { gone: false, tasks: 0 });
@@ -120,6 +118,15 @@ impl Pass<'_> {
             }
             Forgotten::Alive => Ok(Left { gone: true, tasks: 0 }),
             Forgotten::Holds | Forgotten::Held => Ok(Left { gone: false, tasks: 0 }),
+        }
+    }
+
+    /// Whether one that is lost and idle stays in the fleet: while the guard is open, what fell silent is still to be seen.
+    pub(super) fn counts_still(&self, moves: Moves, late_by: Duration) -> bool {
+        match moves {
+            Moves::All => false,
+            Moves::Paced(_) => late_by < self.settings.mass_loss.window,
+            Moves::None => true,
         }
     }
 

@@ -22,8 +22,6 @@ const MAX_IDLE_PAGES: u64 = 100;
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Foreign {
     pub(super) tasks: Tasks,
-    /// Agents that were seen to live and are gone, with nothing in their hands.
-    pub(super) gone: u64,
     /// Whether any agent was seen to live.
     pub(super) proven: bool,
 }
@@ -41,7 +39,7 @@ impl Pass<'_> {
         page.figures.silent = fleet.lost;
         let tasks = system.count().await?;
         (page.figures.pending, page.figures.dead) = (tasks.pending, tasks.dead);
-        Ok(Foreign { tasks, gone: fleet.gone, proven: fleet.proven })
+        Ok(Foreign { tasks, proven: fleet.proven })
     }
 
     /// Deals with what its lost agents hold.
@@ -51,7 +49,15 @@ impl Pass<'_> {
         system: &mut System,
         progress: &mut Progress,
     ) -> Result<(), StoreError> {
+        let empty = system.empty().await?;
         for (agent, late_by) in system.lost() {
+            if empty.contains(&agent) {
+                if progress.blocked.is_none() && !self.counts_still(progress.moves, late_by) {
+                    system.settle(&agent);
+                    state.mass_loss.forgot(self.started.elapsed(), 1);
+                }
+                continue;
+            }
             progress.summary.sessions += 1;
             let held_by = progress.blocked.or_else(|| match progress.moves {
                 Moves::All => None,

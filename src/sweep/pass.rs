@@ -177,7 +177,6 @@ impl Pass<'_> {
         control: &BTreeMap<String, String>,
     ) -> Result<QueueReport, StoreError> {
         let foreign = self.look_at(system, first).await?;
-        state.mass_loss.forgot(self.started.elapsed(), foreign.gone);
         let mut progress = self.open_guards(state, first, control, !foreign.proven);
         self.carry_out_foreign(state, system, &mut progress).await?;
         // They take their time, which is no pause of this process.

@@ -184,3 +184,30 @@ async fn names_that_do_not_run_hide_no_task_that_does() {
         assert_eq!((report.summary.did(Action::Reset), report.lost_running), (0, 0), "{add}");
     }
 }
+
+/// Else old processes that still stand in an index would be lost anew with each look for names, and a healthy fleet would
+/// seem to die.
+#[tokio::test]
+async fn an_idle_agents_death_counts_once() {
+    let mut scene = Scene::new("dramatiq", "mode = \"enforce\"\n").await;
+    let mut settings = sweeping(&scene.settings);
+    settings.mass_loss = MassLossLimits::default();
+    scene.sweeper = Sweeper::new(scene.store(), settings, Arc::new(NoObserver));
+    scene.enqueue(1).await;
+    scene.take("holds", 0..1).await;
+    // Both are seen to live; one of them goes and held nothing.
+    for _ in 0..3 {
+        scene.passes(&["idle", "holds", "lives", "also"], "all live", |_| true).await;
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let others = ["holds", "lives", "also"];
+    scene.passes(&others, "it is lost", |report| report.figures.silent == 1).await;
+    for _ in 0..10 {
+        scene.passes(&others, "they live", |_| true).await;
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let report = scene.passes(&others[1..], "one more is lost", |report| report.figures.silent > 0).await;
+    assert_eq!(report.figures.sessions, 3, "the idle one is out of the fleet");
+    assert!(report.guards.is_empty(), "two of four are no mass: {:?}", report.guards);
+    assert_eq!(report.summary.did(Action::Reset), 1);
+}
