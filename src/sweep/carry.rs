@@ -86,7 +86,7 @@ impl Pass<'_> {
                 Some(guard) => *progress.summary.held.entry(guard).or_default() += tasks as u64,
                 None => progress.summary.reconnecting += tasks as u64,
             }
-            self.note_stuck(one, page, tasks, progress);
+            progress.note_stuck(page.facts.now_ms, one.late_by, tasks);
             return Ok(stays);
         }
         let done_before = progress.summary.done.clone();
@@ -99,7 +99,7 @@ impl Pass<'_> {
             }
         }
         if stay > 0 || tasks > 0 && self.policy.mode == Mode::Observe {
-            self.note_stuck(one, page, stay, progress);
+            progress.note_stuck(page.facts.now_ms, one.late_by, stay);
             return Ok(Left { gone: false, tasks: stay });
         }
         let counts_still = match progress.moves {
@@ -128,15 +128,6 @@ impl Pass<'_> {
             Moves::Paced(_) => late_by < self.settings.mass_loss.window,
             Moves::None => true,
         }
-    }
-
-    /// Remembers what stays abandoned after this pass.
-    fn note_stuck(&self, one: &SessionPlan, page: &Page, tasks: usize, progress: &mut Progress) {
-        let late = i64::try_from(one.late_by.as_millis()).unwrap_or(i64::MAX);
-        let since = page.facts.now_ms.saturating_sub(late);
-        progress.lost_running += tasks as u64;
-        progress.oldest_abandoned_ms =
-            Some(progress.oldest_abandoned_ms.map_or(since, |oldest| oldest.min(since)));
     }
 
     /// Carries out one session's verdicts; how many of its listed tasks stay where they are.
@@ -215,10 +206,7 @@ impl Pass<'_> {
                 first = pairs.first().map(|(id, _)| id.as_str()), "abandoned tasks dealt with"
             );
         }
-        if skipped > 0 {
-            *progress.summary.skipped.entry(Skip::NotAnyMore).or_default() += skipped;
-            self.observer.skipped(queue, Skip::NotAnyMore, skipped);
-        }
+        self.skip(state, progress, Skip::NotAnyMore, skipped);
         Ok(0)
     }
 
@@ -249,8 +237,7 @@ impl Pass<'_> {
             );
         }
         progress.summary.mended += removed;
-        *progress.summary.skipped.entry(Skip::NoRecord).or_default() += n;
-        self.observer.skipped(state.queue.name(), Skip::NoRecord, n);
+        self.skip(state, progress, Skip::NoRecord, n);
         Ok(usize::try_from(stay).unwrap_or(usize::MAX))
     }
 

@@ -132,11 +132,7 @@ impl Pass<'_> {
             cursor = next.over(outcome.in_place);
         }
         if left > 0 {
-            let late = i64::try_from(one.late_by.as_millis()).unwrap_or(i64::MAX);
-            let since = progress.now_ms.saturating_sub(late);
-            progress.lost_running += left as u64;
-            progress.oldest_abandoned_ms =
-                Some(progress.oldest_abandoned_ms.map_or(since, |oldest| oldest.min(since)));
+            progress.note_stuck(progress.now_ms, one.late_by, left);
         }
         Ok((left, moved))
     }
@@ -233,13 +229,6 @@ impl Pass<'_> {
         let not_running = done.iter().filter(|one| **one == Moved::NotRunning).count();
         let moved = usize::try_from(moved).unwrap_or(usize::MAX);
         Ok(Outcome { left, in_place: left + not_running, moved, ends: false })
-    }
-
-    fn skip(&self, state: &QueueState, progress: &mut Progress, why: Skip, n: u64) {
-        if n > 0 {
-            *progress.summary.skipped.entry(why).or_default() += n;
-            self.observer.skipped(state.queue.name(), why, n);
-        }
     }
 }
 

@@ -91,6 +91,15 @@ pub(super) struct Progress {
     pub(super) now_ms: i64,
 }
 
+impl Progress {
+    /// Remembers what stays abandoned after this pass: so many tasks of one that, at `now_ms`, is lost for `late_by`.
+    pub(super) fn note_stuck(&mut self, now_ms: i64, late_by: Duration, tasks: usize) {
+        let since = now_ms.saturating_sub(i64::try_from(late_by.as_millis()).unwrap_or(i64::MAX));
+        self.lost_running += tasks as u64;
+        self.oldest_abandoned_ms = Some(self.oldest_abandoned_ms.map_or(since, |oldest| oldest.min(since)));
+    }
+}
+
 impl Pass<'_> {
     /// Opens the grace if there is reason to, and sweeps.
     pub(super) async fn begin(&self, state: &mut QueueState) -> Result<QueueReport, StoreError> {
@@ -202,6 +211,14 @@ impl Pass<'_> {
         state.queue.run(&observe).await
     }
 
+    /// Books tasks that were left alone, and why.
+    pub(super) fn skip(&self, state: &QueueState, progress: &mut Progress, why: Skip, n: u64) {
+        if n > 0 {
+            *progress.summary.skipped.entry(why).or_default() += n;
+            self.observer.skipped(state.queue.name(), why, n);
+        }
+    }
+
     fn lead(&self, state: &mut QueueState, leads: bool) {
         if state.leads != leads {
             state.leads = leads;
@@ -245,9 +262,8 @@ impl Pass<'_> {
         let repair = self.policy.mode == Mode::Enforce && progress.blocked.is_none();
         let found = state.walk.reconcile(&queue, repair).await?;
         if found.wrong > 0 {
-            *progress.summary.skipped.entry(Skip::NoRecord).or_default() += found.wrong;
             progress.summary.mended += found.mended;
-            self.observer.skipped(queue.name(), Skip::NoRecord, found.wrong);
+            self.skip(state, &mut progress, Skip::NoRecord, found.wrong);
         }
         let maybe = |ms: Option<i64>| ms.map(|ms| ms.to_string()).unwrap_or_default();
         let open = progress.guards.iter().map(|open| format!("{} {}", open.guard.as_str(), open.reason));

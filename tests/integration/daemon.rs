@@ -1,17 +1,17 @@
 //! The daemon and agents as processes: killed, paused, twinned, reloaded.
 
-use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use backstop::agent::{Client, new_task};
 use backstop::core::id::QueueName;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use crate::support::process::Process;
 use crate::support::{Server, backstop, eventually, number};
 
 /// Clocks that are short enough to wait for.
@@ -28,38 +28,6 @@ lost_after = "300ms"
 startup_grace = "1s"
 stop_on_agent_after = "700ms"
 "#;
-
-/// A process that ends with the test.
-struct Process(Child);
-
-impl Process {
-    fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_raw(self.0.id().cast_signed()).unwrap(), signal).unwrap();
-    }
-
-    async fn exit_code(&mut self) -> Option<i32> {
-        for _ in 0..3000 {
-            if let Some(status) = self.0.try_wait().unwrap() {
-                return status.code();
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        panic!("the process did not end within 30 s")
-    }
-
-    fn stderr(&mut self) -> String {
-        let mut text = String::new();
-        self.0.stderr.take().unwrap().read_to_string(&mut text).unwrap();
-        text
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 struct Scene {
     server: Server,

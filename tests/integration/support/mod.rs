@@ -1,6 +1,7 @@
 //! A private Redis for each test, and conditions to wait for.
 
 pub mod dump;
+pub mod process;
 
 use std::future::Future;
 use std::path::PathBuf;
