@@ -1,6 +1,6 @@
 """What the programs in this folder share: one real client each, so that a test can watch it from outside.
 
-    PROGRAM enqueue N MILLISECONDS    put in jobs job-0 … job-(N-1), each of which sleeps that long
+    PROGRAM enqueue N MILLISECONDS    put in jobs job-0 … job-(N-1), each of which sleeps that long, or fails if it is negative
     PROGRAM work LEDGER               be one worker, as one process, until killed
     PROGRAM count                     print the client's own view as one JSON object
 
@@ -20,6 +20,8 @@ REDIS = os.environ["PEER_REDIS"]
 def job(name, milliseconds):
     """The body of every job."""
     _append(f"start {name}\n")
+    if milliseconds < 0:
+        raise RuntimeError("told to fail")
     time.sleep(milliseconds / 1000)
     _append(f"done {name}\n")
 
@@ -31,6 +33,20 @@ def _append(line):
         os.write(ledger, line.encode())
     finally:
         os.close(ledger)
+
+
+def stream(name):
+    """The view of a client that keeps its jobs in a stream with one group, which is that of Redis."""
+    from redis import Redis
+
+    redis = Redis(unix_socket_path=REDIS)
+    groups = redis.xinfo_groups(name) if redis.exists(name) else []
+    return {
+        "pending": sum(group["lag"] or 0 for group in groups),
+        "running": sum(group["pending"] for group in groups),
+        "dead": 0,
+        "entries": redis.xlen(name),
+    }
 
 
 def main(enqueue, work, count):
