@@ -1,6 +1,6 @@
 //! `explain`: where a task is, and what will happen to it when.
 
-use super::{CliError, DONE, Global, out};
+use super::{CliError, DONE, Global, explain_foreign, out};
 use crate::core::id::{QueueName, TaskId};
 use crate::ops::explain::{self, Explained};
 
@@ -8,15 +8,39 @@ use crate::ops::explain::{self, Explained};
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The task
-    task: TaskId,
-    /// Its queue; default: it is looked for in all
+    task: String,
+    /// Its queue, or a [foreign.NAME] of the configuration; default: it is looked for in all
     #[arg(long, value_name = "QUEUE")]
     queue: Option<QueueName>,
 }
 
 pub(super) async fn run(args: Args, global: &Global) -> Result<u8, CliError> {
-    let (queue, task) = global.find(args.queue, &args.task).await?;
-    let explained = explain::explain(&queue, args.task.as_str(), &task).await?;
+    let (settings, store) = (global.origin(None).load()?, global.store()?);
+    if let Some((name, foreign)) = args.queue.as_ref().and_then(|name| settings.foreign.get_key_value(name)) {
+        let known = explain_foreign::explain(&store, name.clone(), foreign, &args.task, global).await?;
+        return known.ok_or_else(|| {
+            CliError::failed(format!("{name} has no task {}: it was completed, or never enqueued", args.task))
+        });
+    }
+    let own = match TaskId::new(&args.task) {
+        Ok(id) => global.find(args.queue.clone(), &id).await,
+        Err(error) => Err(CliError::Usage(error.to_string())),
+    };
+    let (queue, task) = match own {
+        Ok(found) => found,
+        Err(error) => {
+            // Perhaps somebody else's.
+            for (name, foreign) in settings.foreign.iter().filter(|_| args.queue.is_none()) {
+                let known =
+                    explain_foreign::explain(&store, name.clone(), foreign, &args.task, global).await?;
+                if let Some(code) = known {
+                    return Ok(code);
+                }
+            }
+            return Err(error);
+        }
+    };
+    let explained = explain::explain(&queue, &args.task, &task).await?;
     if global.json {
         out::json(&explained)?;
     } else {

@@ -115,7 +115,8 @@ async fn check(name: Option<&str>, vars: &[(String, String)], global: &Global) -
     for (name, foreign) in wanted {
         let queue = QueueName::new(name).map_err(CliError::failed)?;
         let found = System::new(Queue::new(store.clone(), queue), foreign).check().await?;
-        if !guessing || !found.agents.is_empty() {
+        if !guessing || !found.agents.is_empty() || found.life == "task" && found.running + found.pending > 0
+        {
             all.push(found);
         }
     }
@@ -131,15 +132,15 @@ async fn check(name: Option<&str>, vars: &[(String, String)], global: &Global) -
 }
 
 fn tell(found: &Checked) -> Result<(), CliError> {
-    let silent = found.agents.iter().filter(|agent| agent.silent).count();
+    let who = if found.life == "task" {
+        format!("{} running tasks, {} of them silent", found.running, found.silent)
+    } else {
+        let silent = found.agents.iter().filter(|agent| agent.silent).count();
+        format!("{} agents, {silent} of them silent", found.agents.len())
+    };
     out::line(&format!(
-        "{} ({}): {} agents, {silent} of them silent; {} tasks wait, {} run, {} were set aside",
-        found.name,
-        found.layout,
-        found.agents.len(),
-        found.pending,
-        found.running,
-        found.dead
+        "{} ({}): {who}; {} tasks wait, {} run, {} were set aside",
+        found.name, found.layout, found.pending, found.running, found.dead
     ))?;
     if !found.queues.is_empty() {
         out::line(&format!("queues: {}", out::clean(&found.queues.join(", "))))?;

@@ -5,6 +5,7 @@ mod dead;
 mod demo;
 mod enqueue;
 mod explain;
+mod explain_foreign;
 mod fsck;
 mod hands;
 mod layout;

@@ -1,16 +1,17 @@
 //! What was typed of a layout becomes what it means; what makes no sense is refused.
 
+mod parts;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::layout::{LayoutFile, Named, Typed, read_preset};
+use super::layout::{LayoutFile, read_preset};
 use super::section::{At, Place, Problems};
-use super::value::{Commands, Text};
+use super::value::Text;
 use crate::core::layout::{
-    Agents, COMMANDS, Collection, Command, Dead, End, Heartbeat, Layout, Means, Order, Paused, Pending,
-    Queues, Record, Running, Unit,
+    Agents, Collection, Command, End, Envelope, Layout, Life, Order, Pending, Queues, Record, Running,
 };
-use crate::core::pattern::Pattern;
+use crate::core::pattern::{Pattern, Values};
 
 /// The layout that was typed at `place`, with what its preset says.
 pub(super) fn compile(
@@ -36,7 +37,7 @@ pub(super) fn compile(
         }
     }
     let vars = file.vars.iter().map(|(name, text)| (name.clone(), text.value.0.clone())).collect();
-    let mut compiler = Compiler { vars, place, problems, sound: true };
+    let mut compiler = Compiler { vars, place, problems, life: Life::Agents, sound: true };
     let layout = compiler.layout(file, preset.unwrap_or("custom"), listed);
     if compiler.sound { layout } else { None }
 }
@@ -45,6 +46,7 @@ struct Compiler<'p, 't> {
     vars: BTreeMap<String, String>,
     place: &'p Place,
     problems: &'p mut Problems<'t>,
+    life: Life,
     sound: bool,
 }
 
@@ -67,76 +69,36 @@ impl Compiler<'_, '_> {
         pattern
     }
 
-    /// Commands for a task; each part may have holes of the task, its record and the moment.
-    fn commands(&mut self, typed: &Typed<Commands>) -> Vec<Command> {
-        let Some(At { value: Commands(all), place }) = typed else { return Vec::new() };
-        let mut commands = Vec::new();
-        for words in all {
-            let mut words = words.iter();
-            let word = words.next().map(String::as_str).unwrap_or_default();
-            let Some((name, _)) = COMMANDS.iter().find(|(name, _)| *name == word) else {
-                let known: Vec<_> = COMMANDS.iter().map(|(name, _)| *name).collect();
-                let message = format!("{word:?} is no command for a layout; known: {}", known.join(", "));
-                self.refuse(Some(place), message);
-                continue;
-            };
-            let mut parts = Vec::new();
-            for text in words {
-                match Pattern::argument(text) {
-                    Ok(value) => parts.push(self.of_task(&At { value, place: place.clone() })),
-                    Err(error) => self.refuse(Some(place), error.to_string()),
-                }
-            }
-            if parts.len() < arguments_of(name)
-                || (*name == "HSET" || *name == "ZADD") && parts.len() % 2 == 0
-            {
-                self.refuse(Some(place), format!("{name} needs a key and more arguments than that"));
-            } else if !parts.is_empty() {
-                let key = parts.remove(0);
-                commands.push(Command { name, key, arguments: parts });
-            }
-        }
-        commands
-    }
-
-    /// A pattern that is filled for each task, where its record is known.
-    fn of_task(&mut self, typed: &At<Pattern>) -> Pattern {
-        const KNOWN: [&str; 6] = ["id", "queue", "base", "agent", "now", "now_ms"];
-        let pattern = typed.value.with(&self.vars);
-        let known = |hole: &str| KNOWN.contains(&hole) || hole.starts_with("record.");
-        let holes = pattern.holes().map(|hole| hole.strip_prefix(':').unwrap_or(hole));
-        let stranger = holes.filter(|hole| !known(hole)).map(str::to_owned).next();
-        if let Some(hole) = stranger {
-            let message =
-                format!("{{{hole}}} has no meaning here; known holes: {}, record.FIELD", KNOWN.join(", "));
-            self.refuse(Some(&typed.place), message);
-        }
-        pattern
-    }
-
     fn layout(&mut self, file: LayoutFile, name: &str, listed: bool) -> Option<Layout> {
         let Some((kind, running)) = file.running.clone() else {
             self.refuse(
                 None,
-                "the layout must say where an agent keeps what it runs: running.list, .set, .zset or .hash",
+                "the layout must say where an agent keeps what it runs: running.list, .set, .zset, .hash or .stream",
             );
             return None;
         };
+        let stream = kind == Collection::Stream;
+        self.life = file.life.as_ref().map_or(if stream { Life::Tasks } else { Life::Agents }, |at| at.value);
+        let of_task = self.life == Life::Tasks;
         let in_keys = file.agents_in_keys.as_ref().is_some_and(|at| at.value);
         // What is a hole and neither queue nor variable is a part of the agent's name.
         let typed = running.value.with(&self.vars);
-        let mut agent: Vec<String> = if in_keys {
-            typed.holes().filter(|hole| *hole != "queue").map(str::to_owned).collect()
-        } else {
-            vec!["agent".to_owned()]
+        let mut agent: Vec<String> = match (of_task, in_keys) {
+            (true, _) => Vec::new(),
+            (false, true) => typed.holes().filter(|hole| *hole != "queue").map(str::to_owned).collect(),
+            (false, false) => vec!["agent".to_owned()],
         };
         agent.dedup();
-        if agent.is_empty() {
+        if agent.is_empty() && !of_task {
             self.refuse(Some(&running.place), "nothing in this name tells the agents apart: give it {agent}");
         }
         let key = self.pattern(&running, &["queue"], &agent);
+        let queues_in_keys = file.queues_in_keys.as_ref().is_some_and(|at| at.value);
         let literal = key.glob();
-        if in_keys && literal.split('*').next().is_none_or(|text| text.len() < 4) {
+        // Streams are told from other keys by their type and their group.
+        if (in_keys || queues_in_keys && of_task && !stream)
+            && literal.split('*').next().is_none_or(|text| text.len() < 4)
+        {
             self.refuse(
                 Some(&running.place),
                 "matches far too much: let it begin with a text of 4 letters or more",
@@ -145,39 +107,40 @@ impl Compiler<'_, '_> {
         if !key.is_readable() {
             self.refuse(Some(&running.place), "has two holes without text between them: where does one end?");
         }
-        if !in_keys && !key.holes().any(|hole| hole == "agent") {
+        if !in_keys && !of_task && !key.holes().any(|hole| hole == "agent") {
             self.refuse(
                 Some(&running.place),
-                "all agents would share this: nothing in its name tells them apart, give it {agent}",
+                "all agents would share this: nothing in its name tells them apart, give it {agent}, or say heartbeat.of = \"task\"",
             );
         }
-        if kind == Collection::Hash && file.field_of.is_none() && file.own.is_none() {
+        let envelope = file.envelope.as_ref().map_or(Envelope::None, |at| at.value);
+        if let Some(at) = &file.envelope
+            && envelope == Envelope::Kombu
+            && !(of_task
+                && kind == Collection::Hash
+                && matches!(file.heartbeat, Some((Collection::SortedSet, _))))
+        {
+            self.refuse(
+                Some(&at.place),
+                "needs running.hash, and heartbeat.of = \"task\" with heartbeat.zset",
+            );
+        }
+        if kind == Collection::Hash
+            && file.field_of.is_none()
+            && file.own.is_none()
+            && envelope == Envelope::None
+        {
             self.refuse(
                 Some(&running.place),
                 "of a hash the field is kept, and the value lost: name the record where the task stands",
             );
         }
-        let agents = match (in_keys, &file.agents) {
-            (true, _) => Some(Agents::Keys),
-            (false, Some((kind, typed))) => {
-                let pattern = self.pattern(typed, &[], &[]);
-                Some(if *kind == Collection::Set { Agents::Set(pattern) } else { Agents::SortedSet(pattern) })
-            }
-            (false, None) => {
-                self.refuse(
-                    None,
-                    "the layout must say where agents are found: agents.set, .zset, or .in_keys = true",
-                );
-                None
-            }
-        };
+        let agents = self.agents(&file, in_keys);
         let has_queues = key.holes().any(|hole| hole == "queue");
         let queues = match (has_queues, &file.queues) {
             (false, _) => Queues::One,
             (true, Some((_, typed))) => Queues::Set(self.pattern(typed, &[], &agent)),
-            (true, None) if in_keys || file.queues_in_keys.as_ref().is_some_and(|at| at.value) => {
-                Queues::Keys
-            }
+            (true, None) if in_keys || queues_in_keys => Queues::Keys,
             (true, None) => {
                 if !listed {
                     self.refuse(Some(&running.place), "no queue would ever be looked at: list them in queues, or say queues.set or queues.in_keys");
@@ -185,38 +148,46 @@ impl Compiler<'_, '_> {
                 Queues::Listed
             }
         };
-        let heartbeat = self.heartbeat(&file.heartbeat, &file.means, &file.unit, &agent);
-        let (record, pending) = (self.record(&file), self.pending(&file));
-        let dead = self.dead(&file);
-        let begun = match (&file.begun_field, &file.begun_value) {
-            (Some(field), Some(value)) => Some((field.value.0.clone(), value.value.0.clone())),
-            (None, None) => None,
-            (one, other) => {
-                let place = one.as_ref().or(other.as_ref()).map(|at| &at.place);
-                self.refuse(place, "running.begun needs both, field and value");
+        let group = match (&file.group, stream) {
+            (Some(typed), true) => {
+                let name = self.pattern(typed, &[], &[]).fill(&Values::new()).unwrap_or_default();
+                Some(String::from_utf8_lossy(&name).into_owned())
+            }
+            (None, true) => {
+                self.refuse(Some(&running.place), "which group reads this stream? Say running.group");
                 None
             }
+            (Some(typed), false) => {
+                self.refuse(Some(&typed.place), "only a stream has groups");
+                None
+            }
+            (None, false) => None,
         };
+        let heartbeat = self.heartbeat(&file, &agent);
+        let (record, pending) = (self.record(&file), self.pending(&file));
+        let dead = self.dead(&file);
+        let begun = self.pair("running.begun", &file.begun_field, &file.begun_value);
         let on_reset = self.commands(&file.on_reset);
         let on_dead = self.commands(&file.on_dead);
-        self.refuse_what_loses_tasks(&file, kind, has_queues);
+        self.refuse_what_loses_tasks(&file, kind, has_queues || envelope != Envelope::None);
         if record.own.is_none()
-            && (begun.is_some() || needs_record(&on_reset, &on_dead, pending.as_ref(), &record))
+            && (begun.is_some()
+                || record.runs.is_some()
+                || record.needs.is_some()
+                || needs_record(&on_reset, &on_dead, pending.as_ref(), &record))
         {
             self.refuse(
                 None,
                 "what stands in a record's field needs record.hash, the hash in which it stands",
             );
         }
-        let paused = match (&file.paused, &file.paused_member) {
-            (Some(typed), _) => Some(Paused::Key(self.pattern(typed, &["queue"], &[]))),
-            (None, Some(typed)) => Some(Paused::Member(self.pattern(typed, &[], &[]))),
-            (None, None) => None,
-        };
+        let (paused, version, id) = (self.paused(&file), self.version(&file.version), self.id(&file));
         Some(Layout {
             name: name.to_owned(),
+            life: self.life,
             agents: agents?,
             queues,
+            prefix: file.prefix.map(|at| at.value.0).unwrap_or_default(),
             suffix: file.suffix.map(|at| at.value.0).unwrap_or_default(),
             heartbeat: heartbeat?,
             timeout: file.timeout.map_or(Duration::from_secs(60), |at| at.value.0),
@@ -224,7 +195,10 @@ impl Compiler<'_, '_> {
                 kind,
                 key,
                 oldest: file.oldest.map_or(End::Right, |at| at.value),
-                id: file.id.map(|at| at.value.0),
+                group,
+                copies: file.copies.is_some_and(|at| at.value),
+                id,
+                envelope,
                 begun,
             },
             record,
@@ -233,7 +207,32 @@ impl Compiler<'_, '_> {
             on_reset,
             on_dead,
             paused,
+            version,
         })
+    }
+
+    fn agents(&mut self, file: &LayoutFile, in_keys: bool) -> Option<Agents> {
+        match (&file.agents, in_keys, self.life) {
+            (None, false, Life::Tasks) => Some(Agents::None),
+            (typed, _, Life::Tasks) => {
+                let place = typed.as_ref().map(|(_, at)| &at.place);
+                let place = place.or(file.agents_in_keys.as_ref().map(|at| &at.place));
+                self.refuse(place, "where tasks show life for themselves, agents are not looked for");
+                None
+            }
+            (_, true, Life::Agents) => Some(Agents::Keys),
+            (Some((kind, typed)), false, Life::Agents) => {
+                let pattern = self.pattern(typed, &[], &[]);
+                Some(if *kind == Collection::Set { Agents::Set(pattern) } else { Agents::SortedSet(pattern) })
+            }
+            (None, false, Life::Agents) => {
+                self.refuse(
+                    None,
+                    "the layout must say where agents are found: agents.set, .zset, or .in_keys = true",
+                );
+                None
+            }
+        }
     }
 
     /// Refuses names that are sound alone and lose tasks together.
@@ -271,97 +270,6 @@ impl Compiler<'_, '_> {
             }
         }
     }
-
-    fn heartbeat(
-        &mut self,
-        typed: &Named,
-        means: &Typed<Means>,
-        unit: &Typed<Unit>,
-        agent: &[String],
-    ) -> Option<Heartbeat> {
-        match typed {
-            Some((Collection::Key, typed)) => {
-                let pattern = self.pattern(typed, &[], agent);
-                if let Some(missing) =
-                    agent.iter().find(|own| !pattern.holes().any(|hole| hole == own.as_str()))
-                {
-                    let message = format!("all agents would share this heartbeat: give it {{{missing}}}");
-                    self.refuse(Some(&typed.place), message);
-                }
-                Some(Heartbeat::Key(pattern))
-            }
-            Some((_, typed)) if agent != ["agent"] => {
-                let message = "the members of this set are agents, and here an agent has no single name: use heartbeat.key";
-                self.refuse(Some(&typed.place), message);
-                None
-            }
-            Some((_, typed)) => Some(Heartbeat::Score {
-                key: self.pattern(typed, &[], &[]),
-                means: means.as_ref().map_or(Means::LastSeen, |at| at.value),
-                unit: unit.as_ref().map_or(Unit::Seconds, |at| at.value),
-            }),
-            None => {
-                self.refuse(
-                    None,
-                    "the layout must say how an agent shows life: heartbeat.key or heartbeat.zset",
-                );
-                None
-            }
-        }
-    }
-
-    fn record(&mut self, file: &LayoutFile) -> Record {
-        Record {
-            field_of: file.field_of.as_ref().map(|typed| self.pattern(typed, &["queue", "base"], &[])),
-            own: file.own.as_ref().map(|typed| self.pattern(typed, &["queue", "base", "id"], &[])),
-            member_of: file.member_of.as_ref().map(|typed| self.of_task(typed)),
-        }
-    }
-
-    fn pending(&mut self, file: &LayoutFile) -> Option<Pending> {
-        let Some((kind, typed)) = &file.pending else {
-            self.refuse(None, "the layout must say where tasks wait: pending.list or pending.zset");
-            return None;
-        };
-        let order = match (kind, &file.score, &file.score_field) {
-            (Collection::List, _, _) => Order::List(file.take.as_ref().map_or(End::Right, |at| at.value)),
-            (_, _, Some(field)) => Order::Field(field.value.0.clone()),
-            (_, score, None) => {
-                let score = score.as_ref().map_or_else(|| "0".to_owned(), |at| at.value.0.clone());
-                if !score.parse::<f64>().is_ok_and(f64::is_finite) {
-                    self.refuse(
-                        file.score.as_ref().map(|at| &at.place),
-                        "expected a number in quotes, such as \"0\"",
-                    );
-                }
-                Order::Score(score)
-            }
-        };
-        let key = self.of_task(typed);
-        let known = |hole: &str| matches!(hole, "queue" | "base") || hole.contains("record.");
-        if let Some(hole) = key.holes().find(|hole| !known(hole)).map(str::to_owned) {
-            self.refuse(
-                Some(&typed.place),
-                format!("{{{hole}}} has no meaning here; known holes: queue, base, record.FIELD"),
-            );
-        }
-        Some(Pending { key, order })
-    }
-
-    fn dead(&mut self, file: &LayoutFile) -> Option<Dead> {
-        let Some((kind, typed)) = &file.dead else {
-            self.refuse(None, "the layout must say where tasks are set aside: dead.list, .set or .zset");
-            return None;
-        };
-        let record_to = file.record_to.as_ref().map(|typed| self.pattern(typed, &["queue", "base"], &[]));
-        Some(Dead {
-            kind: *kind,
-            key: self.pattern(typed, &["queue", "base"], &[]),
-            end: file.dead_end.as_ref().map_or(End::Left, |at| at.value),
-            unit: file.dead_unit.as_ref().map_or(Unit::Seconds, |at| at.value),
-            record_to,
-        })
-    }
 }
 
 /// Whether anything is to be filled from a task's record.
@@ -375,13 +283,4 @@ fn needs_record(
     let mut all = of_commands.chain(pending.map(|pending| &pending.key)).chain(&record.member_of);
     all.any(|pattern| pattern.holes().any(|hole| hole.trim_start_matches(':').starts_with("record.")))
         || pending.is_some_and(|pending| matches!(pending.order, Order::Field(_)))
-}
-
-/// How many words a command needs besides its name.
-fn arguments_of(command: &str) -> usize {
-    match command {
-        "HSET" | "ZADD" => 3,
-        "INCR" | "DECR" | "DEL" => 1,
-        _ => 2,
-    }
 }

@@ -13,6 +13,8 @@ use crate::core::policy::{Mode, QueuePolicy};
 
 /// How often queues and agents are looked for that weren't known.
 const DISCOVER_EVERY: Duration = Duration::from_secs(30);
+/// Where age is all that is known: what guards take for the time between two signs of life, at most.
+const LONGEST_BEAT: Duration = Duration::from_secs(60);
 /// How much longer than a system's own time-out an agent may be silent.
 const LOST_AFTER: Duration = Duration::from_secs(15);
 
@@ -23,6 +25,8 @@ pub struct Foreign {
     pub layout: Layout,
     /// Its queues; empty: those that are found.
     pub queues: BTreeSet<String>,
+    /// How long a sign of life may stay as it is; where age is all that is known, how old a task may be.
+    pub timeout: Duration,
     /// Where a task goes back to.
     pub position: Position,
     /// How often queues and agents are looked for that weren't known.
@@ -79,7 +83,10 @@ impl ForeignFile {
         if let Some(mode) = &self.mode {
             policy.mode = mode.value;
         }
-        policy.session.heartbeat_timeout = self.heartbeat_timeout.map_or(layout.timeout, |at| at.value.0);
+        let timeout = self.heartbeat_timeout.map_or(layout.timeout, |at| at.value.0);
+        // An age says nothing of how often an agent beats: guards and graces go by that.
+        policy.session.heartbeat_timeout =
+            if layout.is_by_age() { timeout.min(LONGEST_BEAT) } else { timeout };
         policy.session.lost_after = self.lost_after.map_or(LOST_AFTER, |at| at.value.0);
         if let Some(at) = &self.max_abandonments {
             policy.task.max_abandonments = at.value;
@@ -87,6 +94,7 @@ impl ForeignFile {
         Some(Foreign {
             layout,
             queues: self.queues.map(|at| at.value.0.into_iter().collect()).unwrap_or_default(),
+            timeout,
             position: self.position.map(|at| at.value).unwrap_or_default(),
             discover_every: self.discover_every.map_or(DISCOVER_EVERY, |at| at.value.0),
             policy,
@@ -110,6 +118,7 @@ pub(super) fn resolve(
         let same = all.iter().find(|(_, other): &(&QueueName, &Foreign)| {
             let every = other.queues.is_empty() || foreign.queues.is_empty();
             other.layout.running.key == foreign.layout.running.key
+                && other.layout.running.group == foreign.layout.running.group
                 && (every || !other.queues.is_disjoint(&foreign.queues))
         });
         if let Some((other, _)) = same {

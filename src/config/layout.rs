@@ -6,18 +6,23 @@
 use std::collections::BTreeMap;
 
 use super::section::{At, Problems, Section, document};
-use super::value::{Commands, Period, Text};
-use crate::core::layout::{Collection, End, Means, Unit};
+use super::value::{Commands, Period, Text, Wait};
+use crate::core::layout::{Collection, End, Envelope, Life, Means, Unit};
 use crate::core::pattern::Pattern;
 
 /// The layouts that are known by name, each with its file.
 pub const PRESETS: &[(&str, &str)] = &[
     ("apalis", include_str!("../../config/layouts/apalis.toml")),
+    ("asynq", include_str!("../../config/layouts/asynq.toml")),
+    ("bullmq", include_str!("../../config/layouts/bullmq.toml")),
+    ("celery", include_str!("../../config/layouts/celery.toml")),
     ("dramatiq", include_str!("../../config/layouts/dramatiq.toml")),
     ("redis-workflow", include_str!("../../config/layouts/redis-workflow.toml")),
     ("rmq", include_str!("../../config/layouts/rmq.toml")),
+    ("rq", include_str!("../../config/layouts/rq.toml")),
     ("sidekiq-reliable-fetch", include_str!("../../config/layouts/sidekiq-reliable-fetch.toml")),
     ("sidekiq-super-fetch", include_str!("../../config/layouts/sidekiq-super-fetch.toml")),
+    ("streams", include_str!("../../config/layouts/streams.toml")),
 ];
 
 pub(super) type Typed<T> = Option<At<T>>;
@@ -33,20 +38,31 @@ pub(super) struct LayoutFile {
     pub(super) agents_in_keys: Typed<bool>,
     pub(super) queues: Named,
     pub(super) queues_in_keys: Typed<bool>,
+    pub(super) life: Typed<Life>,
     pub(super) heartbeat: Named,
+    pub(super) idle: Typed<bool>,
+    pub(super) ahead: Typed<Wait>,
     pub(super) means: Typed<Means>,
     pub(super) unit: Typed<Unit>,
     pub(super) timeout: Typed<Period>,
     pub(super) running: Named,
     pub(super) oldest: Typed<End>,
+    pub(super) group: Typed<Pattern>,
+    pub(super) copies: Typed<bool>,
     pub(super) id: Typed<Text>,
+    pub(super) id_before: Typed<Text>,
+    pub(super) envelope: Typed<Envelope>,
     pub(super) begun_field: Typed<Text>,
     pub(super) begun_value: Typed<Text>,
     pub(super) field_of: Typed<Pattern>,
     pub(super) own: Typed<Pattern>,
+    pub(super) needs: Typed<Text>,
     pub(super) member_of: Typed<Pattern>,
+    pub(super) runs_field: Typed<Text>,
+    pub(super) runs_value: Typed<Text>,
     pub(super) on_reset: Typed<Commands>,
     pub(super) on_dead: Typed<Commands>,
+    pub(super) prefix: Typed<Text>,
     pub(super) suffix: Typed<Text>,
     pub(super) pending: Named,
     pub(super) take: Typed<End>,
@@ -55,16 +71,31 @@ pub(super) struct LayoutFile {
     pub(super) dead: Named,
     pub(super) dead_end: Typed<End>,
     pub(super) dead_unit: Typed<Unit>,
+    pub(super) keep: Typed<Wait>,
     pub(super) record_to: Typed<Pattern>,
     pub(super) paused: Typed<Pattern>,
     pub(super) paused_member: Typed<Pattern>,
+    pub(super) paused_hash: Typed<Pattern>,
+    pub(super) paused_field: Typed<Text>,
+    pub(super) version: VersionFile,
 }
 
-const KINDS: [(&str, Collection); 5] = [
+/// What was typed of where a system says which version it is.
+#[derive(Debug, Default)]
+pub(super) struct VersionFile {
+    pub(super) hash: Typed<Pattern>,
+    pub(super) field: Typed<Text>,
+    pub(super) prefix: Typed<Text>,
+    pub(super) from: Typed<Text>,
+    pub(super) until: Typed<Text>,
+}
+
+const KINDS: [(&str, Collection); 6] = [
     ("list", Collection::List),
     ("set", Collection::Set),
     ("zset", Collection::SortedSet),
     ("hash", Collection::Hash),
+    ("stream", Collection::Stream),
     ("key", Collection::Key),
 ];
 
@@ -92,18 +123,26 @@ impl LayoutFile {
         root.section("queues", |queues| {
             file.queues = named(queues, &["set"]);
             file.queues_in_keys = queues.value("in_keys");
+            file.prefix = queues.value("prefix");
             file.suffix = queues.value("suffix");
         });
         root.section("heartbeat", |heartbeat| {
+            file.life = heartbeat.value("of");
             file.heartbeat = named(heartbeat, &["key", "zset"]);
+            file.idle = heartbeat.value("idle");
+            file.ahead = heartbeat.value("ahead");
             file.means = heartbeat.value("means");
             file.unit = heartbeat.value("unit");
             file.timeout = heartbeat.value("timeout");
         });
         root.section("running", |running| {
-            file.running = named(running, &["list", "set", "zset", "hash"]);
+            file.running = named(running, &["list", "set", "zset", "hash", "stream"]);
             file.oldest = running.value("oldest");
+            file.group = running.value("group");
+            file.copies = running.value("copies");
             file.id = running.value("id");
+            file.id_before = running.value("id_before");
+            file.envelope = running.value("envelope");
             running.section("begun", |begun| {
                 file.begun_field = begun.value("field");
                 file.begun_value = begun.value("value");
@@ -112,7 +151,12 @@ impl LayoutFile {
         root.section("record", |record| {
             file.field_of = record.value("field_of");
             file.own = record.value("hash");
+            file.needs = record.value("needs");
             file.member_of = record.value("member_of");
+            record.section("runs", |runs| {
+                file.runs_field = runs.value("field");
+                file.runs_value = runs.value("value");
+            });
         });
         root.section("pending", |pending| {
             file.pending = named(pending, &["list", "zset"]);
@@ -121,9 +165,10 @@ impl LayoutFile {
             file.score_field = pending.value("score_field");
         });
         root.section("dead", |dead| {
-            file.dead = named(dead, &["list", "set", "zset"]);
+            file.dead = named(dead, &["list", "set", "zset", "stream"]);
             file.dead_end = dead.value("end");
             file.dead_unit = dead.value("unit");
+            file.keep = dead.value("keep");
             file.record_to = dead.value("record_to");
         });
         file.on_reset = root.value("on_reset");
@@ -131,6 +176,17 @@ impl LayoutFile {
         root.section("paused", |paused| {
             file.paused = paused.value("key");
             file.paused_member = paused.value("member_of");
+            file.paused_hash = paused.value("hash");
+            file.paused_field = paused.value("field");
+        });
+        root.section("version", |version| {
+            file.version = VersionFile {
+                hash: version.value("hash"),
+                field: version.value("field"),
+                prefix: version.value("prefix"),
+                from: version.value("from"),
+                until: version.value("until"),
+            };
         });
         file
     }
@@ -156,8 +212,21 @@ impl LayoutFile {
         if self.queues_in_keys.is_none() {
             or!(queues);
         }
-        or!(heartbeat means unit timeout running oldest id begun_field begun_value field_of own member_of suffix pending take score score_field
-            dead dead_end dead_unit record_to on_reset on_dead paused paused_member);
+        if self.id_before.is_none() {
+            or!(id);
+        }
+        if self.id.is_none() {
+            or!(id_before);
+        }
+        or!(life heartbeat idle ahead means unit timeout running oldest group copies envelope begun_field begun_value field_of own needs member_of
+            runs_field runs_value prefix suffix pending take score score_field dead dead_end dead_unit keep record_to on_reset on_dead
+            paused paused_member paused_hash paused_field);
+        let (mine, under) = (&mut self.version, preset.version);
+        mine.hash = mine.hash.take().or(under.hash);
+        mine.field = mine.field.take().or(under.field);
+        mine.prefix = mine.prefix.take().or(under.prefix);
+        mine.from = mine.from.take().or(under.from);
+        mine.until = mine.until.take().or(under.until);
         self
     }
 }

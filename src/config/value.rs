@@ -11,7 +11,7 @@ use tracing::Level;
 use super::redis_url::{InvalidRedisUrl, RedisUrl};
 use super::{LogFormat, QueueNames};
 use crate::core::id::QueueName;
-use crate::core::layout::{End, Means, Position, Unit};
+use crate::core::layout::{End, Envelope, Life, Means, Position, Unit};
 use crate::core::pattern::Pattern;
 use crate::core::policy::{LateResults, LimitAction, Mode, StopOnAgent};
 
@@ -294,6 +294,18 @@ impl Value for Pattern {
 impl Value for Means {
     fn read(value: Spanned<DeValue<'_>>) -> Result<Self, String> {
         word(value, &[("last_seen", Self::LastSeen), ("expires", Self::Expires)])
+    }
+}
+
+impl Value for Life {
+    fn read(value: Spanned<DeValue<'_>>) -> Result<Self, String> {
+        word(value, &[("agent", Self::Agents), ("task", Self::Tasks)])
+    }
+}
+
+impl Value for Envelope {
+    fn read(value: Spanned<DeValue<'_>>) -> Result<Self, String> {
+        word(value, &[("none", Self::None), ("kombu", Self::Kombu)])
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! A layout is data: where the agents stand, how they show life, where each keeps what it runs, and how a task goes back
 //! or is set aside. Names have the holes `{agent}`, `{queue}` and `{id}`, and holes of a layout's own (`{host}`) that
-//! together make an agent.
+//! together make an agent. Where all agents share one collection, each task shows life for itself.
 
 use std::time::Duration;
 
@@ -13,13 +13,17 @@ use super::pattern::{Pattern, Values};
 pub struct Layout {
     /// What it is called: a preset, or `custom`.
     pub name: String,
+    /// Who shows life.
+    pub life: Life,
     /// Where agents are found.
     pub agents: Agents,
     /// Where queues are found.
     pub queues: Queues,
+    /// What the names of queues begin with where they are listed: `rq:queue:default` is the queue `default`.
+    pub prefix: String,
     /// What the names of some queues end with that belong to another: `default.DQ` to `default`, the hole `{base}`.
     pub suffix: String,
-    /// How an agent shows life.
+    /// How life is shown.
     pub heartbeat: Heartbeat,
     /// How long the system itself lets an agent be silent.
     pub timeout: Duration,
@@ -37,10 +41,52 @@ pub struct Layout {
     pub on_dead: Vec<Command>,
     /// What says that a queue is paused: nothing is put back to it meanwhile.
     pub paused: Option<Paused>,
+    /// Where the system says which version it is, and which ones are known.
+    pub version: Option<Version>,
+}
+
+/// Who shows life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Life {
+    /// Each agent, for all that it holds.
+    Agents,
+    /// Each running task for itself: a lease, a lock, a time. All agents share one collection.
+    Tasks,
+}
+
+/// Where a system says which version it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Version {
+    /// The hash.
+    pub key: Pattern,
+    /// Its field.
+    pub field: String,
+    /// What stands before the version: `bullmq:`.
+    pub prefix: String,
+    /// The first that is known, as `5.0`.
+    pub from: Vec<u64>,
+    /// The first that isn't known any more.
+    pub until: Vec<u64>,
+}
+
+impl Version {
+    /// Whether what stands in the field is a version that is known.
+    #[must_use]
+    pub fn knows(&self, text: &str) -> bool {
+        let numbers = text.strip_prefix(&self.prefix).and_then(numbers);
+        numbers.is_some_and(|version| self.from <= version && version < self.until)
+    }
+}
+
+/// The numbers of a version, such as `5.81`; what follows the third is left out.
+#[must_use]
+pub fn numbers(version: &str) -> Option<Vec<u64>> {
+    let release = version.split(['-', '+']).next().unwrap_or_default();
+    release.split('.').take(3).map(|part| part.parse().ok()).collect()
 }
 
 /// A command of Redis: its name, a key, and arguments, each of which may have the holes `{id}`, `{queue}`, `{base}`,
-/// `{agent}`, `{now}` (s), `{now_ms}`, and `{record.FIELD}`.
+/// `{agent}`, `{rest}`, `{now}` (s), `{now_ms}`, `{now_ns}`, `{now_iso}`, and `{record.FIELD}`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Command {
     /// One of [`COMMANDS`].
@@ -52,19 +98,22 @@ pub struct Command {
 }
 
 /// The commands that a layout may name, each with the type of key that it needs (`""`: any).
-pub const COMMANDS: [(&str, &str); 12] = [
+pub const COMMANDS: [(&str, &str); 15] = [
     ("SADD", "set"),
     ("SREM", "set"),
     ("ZADD", "zset"),
     ("ZREM", "zset"),
     ("HSET", "hash"),
     ("HDEL", "hash"),
+    ("HINCRBY", "hash"),
     ("LPUSH", "list"),
     ("RPUSH", "list"),
     ("INCR", "string"),
     ("DECR", "string"),
     ("DEL", ""),
+    ("EXPIRE", ""),
     ("PUBLISH", ""),
+    ("XADD", "stream"),
 ];
 
 /// A type of key.
@@ -78,6 +127,8 @@ pub enum Collection {
     SortedSet,
     /// A hash.
     Hash,
+    /// A stream, read by a group.
+    Stream,
     /// The key as a whole.
     Key,
 }
@@ -91,6 +142,8 @@ pub enum Agents {
     SortedSet(Pattern),
     /// In the names of their running collections, by SCAN.
     Keys,
+    /// Nowhere: tasks show life for themselves.
+    None,
 }
 
 /// Where queues are found.
@@ -106,20 +159,25 @@ pub enum Queues {
     Listed,
 }
 
-/// How an agent shows life.
+/// How an agent or a task shows life.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Heartbeat {
     /// A key that lapses.
     Key(Pattern),
     /// Its score in a sorted set.
     Score {
-        /// The set; the member is the agent.
+        /// The set; the member is the agent, or the task's entry.
         key: Pattern,
         /// What the score says.
         means: Means,
         /// In what it counts.
         unit: Unit,
+        /// Of a task's score that says until when it holds: how long before that it is looked at, because it should have been
+        /// renewed by then.
+        ahead: Duration,
     },
+    /// How long ago a stream gave it out, by the server's clock.
+    Idle,
 }
 
 /// What a score says.
@@ -180,11 +238,40 @@ pub struct Running {
     pub key: Pattern,
     /// Of a list: the end at which the oldest stand.
     pub oldest: End,
-    /// Where a task's name stands in an entry that is JSON; `None`: the entry is the name, or nobody knows one.
-    pub id: Option<String>,
+    /// Of a stream: the group that reads it.
+    pub group: Option<String>,
+    /// Of a stream: that other groups of it may see a task again.
+    pub copies: bool,
+    /// Where a task's name stands in an entry.
+    pub id: Id,
+    /// In what an entry wraps the task.
+    pub envelope: Envelope,
     /// Field and value of the record by which a task that was begun is told from one that was only fetched. One that
     /// wasn't begun does not pay for its agent's death. `None`: nobody can tell, so all pay.
     pub begun: Option<(String, String)>,
+}
+
+/// Where a task's name stands in an entry.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Id {
+    /// The entry is the name, or nobody knows one.
+    #[default]
+    Entry,
+    /// In this field of an entry that is JSON.
+    Json(String),
+    /// Before the last of these: `job:execution`. What follows is the hole `{rest}`, and isn't put back.
+    Before(String),
+}
+
+/// In what an entry wraps the task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Envelope {
+    /// Nothing: what was taken out is put back.
+    #[default]
+    None,
+    /// The hash has `[message, exchange, routing key]` under a delivery tag, as kombu writes it. The message goes to the queues
+    /// of its routing key, with a new tag.
+    Kombu,
 }
 
 /// Where a task's record is; without either the entry itself is all. What is named must be there, or the task is not put
@@ -195,8 +282,12 @@ pub struct Record {
     pub field_of: Option<Pattern>,
     /// The hash that is its own.
     pub own: Option<Pattern>,
+    /// A field that its own hash must have, or it counts as missing.
+    pub needs: Option<String>,
     /// A set in which it must be, or it doesn't run any more, whatever its agent's collection says.
     pub member_of: Option<Pattern>,
+    /// Field and value that its own hash has while it runs: the same.
+    pub runs: Option<(String, String)>,
 }
 
 /// Where tasks wait.
@@ -217,6 +308,8 @@ pub enum Order {
     Score(String),
     /// A sorted set, with the score that stands in this field of the record.
     Field(String),
+    /// A stream, with a new entry of the same fields.
+    Stream,
 }
 
 /// Where in a list a task goes back to.
@@ -240,6 +333,8 @@ pub struct Dead {
     pub end: End,
     /// Of a sorted set by time: in what it counts.
     pub unit: Unit,
+    /// Of a sorted set by time: how long after its death a task stands there; the score is that time.
+    pub keep: Duration,
     /// The hash to which the record's field moves, if it doesn't stay.
     pub record_to: Option<Pattern>,
 }
@@ -251,6 +346,8 @@ pub enum Paused {
     Key(Pattern),
     /// The queue is a member.
     Member(Pattern),
+    /// The hash has this field.
+    Field(Pattern, String),
 }
 
 impl Layout {
@@ -263,6 +360,14 @@ impl Layout {
         let own =
             self.running.key.holes().filter(|hole| *hole != "queue").filter_map(|hole| values.get(hole));
         own.map(Vec::as_slice).collect::<Vec<_>>().join(&b':')
+    }
+
+    /// Whether age is all that is known of a task: nobody renews it.
+    #[must_use]
+    pub fn is_by_age(&self) -> bool {
+        let by_time =
+            matches!(self.heartbeat, Heartbeat::Score { means: Means::LastSeen, .. } | Heartbeat::Idle);
+        self.life == Life::Tasks && by_time
     }
 
     /// The queue to which this one belongs.

@@ -94,6 +94,8 @@ closed!(
         PolicyChanged = "policy_changed",
         /// No agent of a watched system was seen to live yet: its layout may be wrong.
         Unproven = "unproven",
+        /// A watched system is of a version that its layout doesn't know.
+        UnknownVersion = "unknown_version",
     }
 );
 

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::System;
 use super::page::Cursor;
+use super::{Entry, System};
 use crate::core::decision::decide_lost;
 use crate::core::facts::TaskFacts;
-use crate::core::layout::{Agents, Heartbeat, Means};
+use crate::core::layout::{Agents, Heartbeat, Life, Means};
 use crate::core::watch::Sign;
 use crate::core::words::Action;
 use crate::store::{Reply, Shape, StoreError};
@@ -36,7 +36,9 @@ pub struct Checked {
     pub name: String,
     /// Its layout.
     pub layout: String,
-    /// The agents.
+    /// Who shows life: `agent`, each for all that it holds, or `task`, each for itself.
+    pub life: &'static str,
+    /// The agents; none where tasks show life for themselves.
     pub agents: Vec<Seen>,
     /// The queues.
     pub queues: Vec<String>,
@@ -46,9 +48,13 @@ pub struct Checked {
     pub running: u64,
     /// Tasks that were set aside.
     pub dead: u64,
-    /// Tasks of silent agents that a pass would put back.
+    /// Running tasks that one look takes for silent, or whose agent it does.
+    pub silent: u64,
+    /// Silent tasks that nobody can read.
+    pub unreadable: u64,
+    /// Silent tasks that a pass would put back.
     pub would_reset: u64,
-    /// Tasks of silent agents that a pass would set aside.
+    /// Silent tasks that a pass would set aside.
     pub would_dead_letter: u64,
     /// Whether there was more than was read.
     pub truncated: bool,
@@ -67,11 +73,14 @@ impl System {
         let mut found = Checked {
             name: self.queue.name().to_string(),
             layout: self.layout().name.clone(),
+            life: if self.life() == Life::Tasks { "task" } else { "agent" },
             agents: Vec::new(),
             queues: Vec::new(),
             pending: 0,
             running: 0,
             dead: 0,
+            silent: 0,
+            unreadable: 0,
             would_reset: 0,
             would_dead_letter: 0,
             truncated: false,
@@ -100,14 +109,79 @@ impl System {
             });
         }
         found.running = found.agents.iter().map(|agent| agent.held).sum();
+        found.silent = found.agents.iter().filter(|agent| agent.silent).map(|agent| agent.held).sum();
         let tasks = self.count().await?;
         (found.pending, found.dead) = (tasks.pending, tasks.dead);
-        found.queues = self.queues.iter().map(|queue| String::from_utf8_lossy(queue).into_owned()).collect();
+        let mut queues: Vec<_> = self.queues.iter().cloned().collect();
+        if self.life() == Life::Tasks {
+            found.running = tasks.running;
+            self.check_tasks(&mut found).await?;
+            queues = self.queues_of(b"").await?;
+            queues.retain(|queue| !queue.is_empty());
+        }
+        found.queues = queues.iter().map(|queue| String::from_utf8_lossy(queue).into_owned()).collect();
         self.warn(&mut found, now_ms).await?;
         Ok(found)
     }
 
-    fn one_look(&self, agent: &[u8], now_ms: i64) -> (bool, Option<i64>) {
+    /// What one look takes for silent, where tasks show life for themselves.
+    async fn check_tasks(&self, found: &mut Checked) -> Result<(), StoreError> {
+        let mut pages = 0;
+        for (queue, silent) in self.silent_tasks() {
+            found.silent += silent.len() as u64;
+            let mut rest = silent.as_slice();
+            while !rest.is_empty() {
+                if pages >= MOST_PAGES {
+                    found.truncated = true;
+                    return Ok(());
+                }
+                pages += 1;
+                let page = rest.get(..self.fits(rest)).unwrap_or(rest);
+                let entries = self.entries_of(&queue, page).await?;
+                for entry in &entries {
+                    match self.would_do(entry) {
+                        _ if entry.not_ours => {}
+                        _ if entry.id.is_empty() => found.unreadable += 1,
+                        Action::Reset => found.would_reset += 1,
+                        _ => found.would_dead_letter += 1,
+                    }
+                }
+                rest = rest.get(entries.len().max(1)..).unwrap_or_default();
+            }
+        }
+        Ok(())
+    }
+
+    fn would_do(&self, entry: &Entry) -> Action {
+        let task = TaskFacts { abandonments: entry.returns, ..TaskFacts::default() };
+        decide_lost(&task, &self.foreign.policy.task, 0)
+    }
+
+    /// Whether leases lie decades from now, as the one that ends last does.
+    async fn leases_are_far_off(&self, now_ms: i64) -> Result<bool, StoreError> {
+        let Heartbeat::Score { key, unit, .. } = &self.layout().heartbeat else { return Ok(false) };
+        let shape = Shape::of("ZRANGE");
+        for queue in self.queues_of(b"").await? {
+            let Some(key) = key.fill(&self.values_in(b"", &queue)) else { continue };
+            let parts: [&[u8]; 5] = [b"ZRANGE", &key, b"-1", b"-1", b"WITHSCORES"];
+            let rows: Vec<[Reply; 2]> = match self.queue.store().command(&parts).await {
+                Err(error) if error.is_wrong_type() => continue,
+                other => shape.rows(other?)?,
+            };
+            for [_, score] in rows {
+                let at =
+                    shape.text(score)?.parse::<f64>().ok().filter(|at| at.is_finite() && at.abs() < 9e12);
+                #[allow(clippy::cast_possible_truncation, reason = "bounded a line above")]
+                let age = at.map(|at| now_ms.saturating_sub((at as i64).saturating_mul(unit.millis())));
+                if age.is_none_or(|age| far_off(age, now_ms)) {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    pub(super) fn one_look(&self, agent: &[u8], now_ms: i64) -> (bool, Option<i64>) {
         let patience = self.patience();
         match (self.watch.sign(agent), &self.layout().heartbeat) {
             (Some(Sign::Alive) | None, _) => (false, None),
@@ -143,8 +217,7 @@ impl System {
             let page = self.page(agent, queue, &cursor).await?;
             let stay = page.entries.len();
             for entry in &page.entries {
-                let task = TaskFacts { abandonments: entry.returns, ..TaskFacts::default() };
-                match decide_lost(&task, &self.foreign.policy.task, 0) {
+                match self.would_do(entry) {
                     Action::Reset => found.would_reset += 1,
                     _ => found.would_dead_letter += 1,
                 }
@@ -156,14 +229,42 @@ impl System {
 
     async fn warn(&self, found: &mut Checked, now_ms: i64) -> Result<(), StoreError> {
         let mut warnings = Vec::new();
-        if found.agents.is_empty() {
+        let tasks = self.life() == Life::Tasks;
+        if tasks && found.running == 0 {
+            warnings.push(format!(
+                "no task runs now, or nothing was found: is this the right Redis and database, and do the layout's \
+                 variables say what the system's own configuration says? Looked for: {}",
+                self.looked_for()
+            ));
+        }
+        if tasks && found.silent > 0 && found.silent >= found.running {
+            warnings.push(
+                "every running task looks silent: if they are not, the heartbeat's name, its unit or its time-out is wrong"
+                    .to_owned(),
+            );
+        }
+        if found.unreadable > 0 {
+            warnings.push(format!(
+                "{} silent tasks can't be read as this layout's: they would stay where they are",
+                found.unreadable
+            ));
+        }
+        if let Some(version) = self.strange_version() {
+            warnings.push(format!(
+                "the system says that it is {version:?}, which this layout doesn't know: it would only be observed"
+            ));
+        }
+        if found.agents.is_empty() && !tasks {
             warnings.push(format!(
                 "no agent was found: is this the right Redis and database, and do the layout's variables say what the \
                  system's own configuration says? Looked for: {}",
                 self.looked_for()
             ));
         }
-        if found.agents.iter().any(|agent| agent.age_ms.is_some_and(|age| far_off(age, now_ms))) {
+        let far = |age: i64| far_off(age, now_ms);
+        if found.agents.iter().any(|agent| agent.age_ms.is_some_and(far))
+            || tasks && self.leases_are_far_off(now_ms).await?
+        {
             warnings.push(
                 "heartbeats lie decades from now: heartbeat.unit is probably wrong by a factor of 1000"
                     .to_owned(),
@@ -194,13 +295,6 @@ impl System {
                 "every agent looks silent: if they are not, the heartbeat's name or unit is wrong".to_owned(),
             );
         }
-        let shape = Shape::of("INFO");
-        let info =
-            shape.text(self.queue.store().command(&["INFO", "cluster"]).await.unwrap_or(Reply::Nil))?;
-        if info.contains("cluster_enabled:1") {
-            warnings.push("this is a Redis cluster: the keys of other systems lie in many slots there, and no script may move \
-                           tasks between them. Not supported".to_owned());
-        }
         found.warnings = warnings;
         Ok(())
     }
@@ -208,7 +302,7 @@ impl System {
     fn looked_for(&self) -> String {
         match &self.layout().agents {
             Agents::Set(key) | Agents::SortedSet(key) => key.to_string(),
-            Agents::Keys => self.layout().running.key.to_string(),
+            Agents::Keys | Agents::None => self.layout().running.key.to_string(),
         }
     }
 }

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use super::{AT_ONCE, System, Tasks};
-use crate::core::layout::{Collection, Order, Queues};
+use crate::core::layout::{Collection, Envelope, Life, Order, Queues};
 use crate::core::pattern::Values;
-use crate::store::{Shape, StoreError};
+use crate::store::{Reply, Shape, StoreError};
 
 /// Collections that are counted in one pass.
 const COUNTED: usize = 1000;
@@ -21,7 +21,11 @@ impl System {
             _ => self.queues_of(b"").await?,
         };
         let (mut pending, mut dead) = (BTreeSet::new(), BTreeSet::new());
-        for queue in &queues {
+        // Where one collection serves all, queues are those that somebody listed.
+        let listed: Vec<_> = self.foreign.queues.iter().map(|name| name.clone().into_bytes()).collect();
+        let wrapped = self.layout().running.envelope != Envelope::None;
+        let waiting_in = if wrapped && !listed.is_empty() { &listed } else { &queues };
+        for queue in waiting_in {
             let base = self.layout().base(queue).to_vec();
             let values = Values::from([("queue".to_owned(), queue.clone()), ("base".to_owned(), base)]);
             pending.extend(self.layout().pending.key.fill(&values));
@@ -29,14 +33,28 @@ impl System {
         }
         let waiting = match self.layout().pending.order {
             Order::List(_) => Collection::List,
-            _ => Collection::SortedSet,
+            Order::Score(_) | Order::Field(_) => Collection::SortedSet,
+            Order::Stream => Collection::Stream,
         };
+        if dead == pending {
+            // Where the next agent fails what is set aside, it waits for that among the others.
+            dead.clear();
+        }
         let dead_kind = self.layout().dead.kind;
         let mut tasks = Tasks {
             pending: self.sizes(waiting, pending.into_iter().collect()).await?.into_iter().sum(),
             dead: self.sizes(dead_kind, dead.into_iter().collect()).await?.into_iter().sum(),
             running: 0,
         };
+        if self.life() == Life::Tasks {
+            let keys =
+                queues.iter().filter_map(|queue| self.layout().running.key.fill(&self.values_in(b"", queue)));
+            tasks.running = self.sizes_of_running(keys.collect()).await?.into_iter().sum();
+            if self.layout().running.kind == Collection::Stream {
+                tasks.pending = self.not_given_out(&queues).await?;
+            }
+            return Ok(tasks);
+        }
         // A page of the places where tasks may run, in turn: agents by queues may be many.
         let (agents, queues) = (self.agents.keys().cloned().collect::<Vec<_>>(), queues);
         let all = agents.len() * queues.len();
@@ -57,12 +75,36 @@ impl System {
         Ok(tasks)
     }
 
+    /// What groups have not read yet. Redis before 7.0 doesn't say.
+    async fn not_given_out(&self, queues: &[Vec<u8>]) -> Result<u64, StoreError> {
+        let group = self.layout().running.group.clone().unwrap_or_default().into_bytes();
+        let keys =
+            queues.iter().filter_map(|queue| self.layout().running.key.fill(&self.values_in(b"", queue)));
+        let all: Vec<_> = keys.map(|key| vec![b"XINFO".to_vec(), b"GROUPS".to_vec(), key]).collect();
+        let mut sum = 0;
+        for answer in self.queue.store().commands(&all).await? {
+            let Ok(Reply::List(groups)) = answer else { continue };
+            for one in groups {
+                let Reply::List(fields) = one else { continue };
+                if fields.get(1) != Some(&Reply::Bytes(group.clone())) {
+                    continue;
+                }
+                let lag = fields.iter().position(|field| *field == Reply::Bytes(b"lag".to_vec()));
+                if let Some(Reply::Int(lag)) = lag.and_then(|at| fields.get(at + 1)) {
+                    sum += u64::try_from(*lag).unwrap_or(0);
+                }
+            }
+        }
+        Ok(sum)
+    }
+
     pub(super) async fn sizes(&self, kind: Collection, keys: Vec<Vec<u8>>) -> Result<Vec<u64>, StoreError> {
         let command: &[u8] = match kind {
             Collection::List => b"LLEN",
             Collection::Set => b"SCARD",
             Collection::SortedSet => b"ZCARD",
             Collection::Hash => b"HLEN",
+            Collection::Stream => b"XLEN",
             Collection::Key => b"EXISTS",
         };
         let shape = Shape::of("a size");

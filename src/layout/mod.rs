@@ -7,27 +7,41 @@
 
 mod check;
 mod count;
+mod explain;
 mod find;
+mod kombu;
+mod lost;
 mod page;
 mod plan;
+mod shown;
+mod signs;
+mod silence;
+mod silent;
 pub mod transfer;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::config::Foreign;
-use crate::core::layout::{Agents, Heartbeat, Layout, Means, Queues};
+use crate::core::layout::{Layout, Life, Queues};
 use crate::core::pattern::Values;
 use crate::core::watch::{Patience, Sign, Watch};
 use crate::core::words::Liveness;
 use crate::native::Queue;
-use crate::store::{Reply, Shape, StoreError};
+use crate::store::{Shape, StoreError};
 pub use check::{Checked, Seen};
+pub use explain::{Explained, Place};
 pub use page::{Cursor, Entry, Page};
 use plan::Plan;
+use silence::Silence;
+pub use silence::{Lost, Settled};
 
 /// Names that one command asks for: what answers in less than a millisecond.
 const AT_ONCE: usize = 500;
+
+/// Why nothing is watched there.
+pub(crate) const CLUSTER: &str = "this is a Redis cluster: the keys of other systems lie in many slots, and no script may move \
+    tasks between them. Only a Redis without cluster mode can be watched";
 
 /// An agent: what stands in the holes of its names.
 #[derive(Debug, Clone, Default)]
@@ -69,6 +83,7 @@ pub struct System {
     foreign: Foreign,
     plan: Plan,
     watch: Watch,
+    silence: Silence,
     agents: BTreeMap<Vec<u8>, Agent>,
     queues: BTreeSet<Vec<u8>>,
     discovered: Option<Duration>,
@@ -82,6 +97,10 @@ pub struct System {
     proven: bool,
     /// Steps of looking for names, not asked for yet.
     steps: u64,
+    /// Queues of which it was said that their tasks can't be moved.
+    told: std::sync::Mutex<BTreeSet<Vec<u8>>>,
+    /// A version of the system that its layout doesn't know.
+    strange_version: Option<String>,
     /// Agents that the last discovery saw live and hold nothing.
     others: u64,
     strangers: Vec<Vec<u8>>,
@@ -91,12 +110,13 @@ impl System {
     /// A system of which nothing is known yet; nothing is sent.
     #[must_use]
     pub fn new(queue: Queue, foreign: Foreign) -> Self {
-        let plan = Plan::new(&foreign.layout, foreign.position);
+        let plan = Plan::new(&foreign.layout, foreign.position, foreign.timeout);
         Self {
             queue,
             foreign,
             plan,
             watch: Watch::default(),
+            silence: Silence::default(),
             agents: BTreeMap::new(),
             queues: BTreeSet::new(),
             discovered: None,
@@ -108,8 +128,28 @@ impl System {
             proven: false,
             others: 0,
             steps: 0,
+            strange_version: None,
+            told: std::sync::Mutex::default(),
             strangers: Vec::new(),
         }
+    }
+
+    /// Whether it was said before that this queue's tasks can't be moved.
+    #[must_use]
+    pub fn told(&self, queue: &[u8]) -> bool {
+        self.told.lock().is_ok_and(|mut told| !told.insert(queue.to_vec()))
+    }
+
+    /// Whether each task shows life for itself, or its agent does.
+    #[must_use]
+    pub fn life(&self) -> Life {
+        self.layout().life
+    }
+
+    /// A version that the system says it is of and that its layout doesn't know.
+    #[must_use]
+    pub fn strange_version(&self) -> Option<&str> {
+        self.strange_version.as_deref()
     }
 
     fn layout(&self) -> &Layout {
@@ -117,8 +157,7 @@ impl System {
     }
 
     fn patience(&self) -> Patience {
-        let session = &self.foreign.policy.session;
-        Patience { suspect: session.heartbeat_timeout, lost: session.lost_after }
+        Patience { suspect: self.foreign.timeout, lost: self.foreign.policy.session.lost_after }
     }
 
     /// Looks at all agents, by this clock. `interval` is the time between two looks: after a longer one nothing is known of
@@ -134,7 +173,14 @@ impl System {
         let present = self.indexed().await?;
         if self.discovered.is_none_or(|at| clock().saturating_sub(at) >= self.foreign.discover_every) {
             self.forget_gone(&present);
+            if self.is_cluster().await {
+                return Err(StoreError::unsupported(
+                    &format!("watch [foreign.{}]", self.queue.name()),
+                    CLUSTER,
+                ));
+            }
             self.discover().await?;
+            self.strange_version = self.version().await?;
             self.discovered = Some(clock());
             // One that was empty may have been given something by a process that did not know it was lost.
             self.agents.values_mut().for_each(|agent| agent.settled = false);
@@ -142,7 +188,13 @@ impl System {
         // Taken before the reads, and right before: what they show is at least as new.
         let now = clock();
         let gap = self.looked.map(|at| now.saturating_sub(at));
-        if gap.is_some_and(|gap| gap > interval.saturating_mul(3) + Duration::from_secs(5)) {
+        let restart = gap.is_some_and(|gap| gap > interval.saturating_mul(3) + Duration::from_secs(5));
+        if self.life() == Life::Tasks {
+            let fleet = self.look_at_tasks(now, restart).await?;
+            self.looked = Some(now);
+            return Ok(fleet);
+        }
+        if restart {
             self.watch.restart(now);
         }
         for (name, sign) in self.signs().await? {
@@ -250,7 +302,10 @@ impl System {
                 None => Vec::new(),
             },
         };
-        Ok(found.into_iter().filter(|queue| wanted(queue)).collect())
+        let bare = |queue: Vec<u8>| {
+            queue.strip_prefix(self.layout().prefix.as_bytes()).map_or(queue.clone(), <[u8]>::to_vec)
+        };
+        Ok(found.into_iter().map(bare).filter(|queue| wanted(queue)).collect())
     }
 
     fn values(&self, agent: &[u8]) -> Values {
@@ -287,93 +342,9 @@ impl System {
         }
     }
 
-    /// Notes the agents that an index names. Those that vanished from it are remembered.
-    async fn indexed(&mut self) -> Result<BTreeSet<Vec<u8>>, StoreError> {
-        let names = match &self.layout().agents {
-            Agents::Keys => return Ok(BTreeSet::new()),
-            Agents::Set(pattern) => match pattern.fill(&Values::new()) {
-                Some(key) => self.members(&key).await?,
-                None => Vec::new(),
-            },
-            Agents::SortedSet(pattern) => match pattern.fill(&Values::new()) {
-                Some(key) => self.scored(&key).await?.into_keys().collect(),
-                None => Vec::new(),
-            },
-        };
-        let present: BTreeSet<_> = names.into_iter().collect();
-        for name in &present {
-            self.meet(Values::from([("agent".to_owned(), name.clone())]));
-        }
-        Ok(present)
-    }
-
     fn meet(&mut self, mut values: Values) {
         values.remove("queue");
         let name = self.layout().agent(&values);
         self.agents.entry(name).or_insert(Agent { values, settled: false, lived: false });
-    }
-
-    async fn scored(&self, key: &[u8]) -> Result<BTreeMap<Vec<u8>, String>, StoreError> {
-        let shape = Shape::of("ZRANGE");
-        let mut scores = BTreeMap::new();
-        let mut from = 0;
-        loop {
-            let (first, last) = (from.to_string(), (from + AT_ONCE - 1).to_string());
-            let parts: [&[u8]; 5] = [b"ZRANGE", key, first.as_bytes(), last.as_bytes(), b"WITHSCORES"];
-            let rows: Vec<[Reply; 2]> = shape.rows(self.queue.store().command(&parts).await?)?;
-            let page = rows.len();
-            for [member, score] in rows {
-                scores.insert(shape.bytes(member)?, shape.text(score)?);
-            }
-            from += AT_ONCE;
-            if page < AT_ONCE {
-                return Ok(scores);
-            }
-        }
-    }
-
-    /// What each known agent shows.
-    async fn signs(&self) -> Result<Vec<(Vec<u8>, Sign)>, StoreError> {
-        let names: Vec<Vec<u8>> = self.agents.keys().cloned().collect();
-        match &self.layout().heartbeat {
-            Heartbeat::Key(pattern) => {
-                let shape = Shape::of("EXISTS");
-                let mut signs = Vec::with_capacity(names.len());
-                for names in names.chunks(AT_ONCE) {
-                    let ask = |name: &Vec<u8>| {
-                        vec![b"EXISTS".to_vec(), pattern.fill(&self.values(name)).unwrap_or_default()]
-                    };
-                    let all: Vec<_> = names.iter().map(ask).collect();
-                    for (name, answer) in names.iter().zip(self.queue.store().commands(&all).await?) {
-                        let sign = if shape.int(answer?)? == 1 { Sign::Alive } else { Sign::Gone };
-                        signs.push((name.clone(), sign));
-                    }
-                }
-                Ok(signs)
-            }
-            Heartbeat::Score { key, means, unit } => {
-                let Some(key) = key.fill(&Values::new()) else { return Ok(Vec::new()) };
-                let mut scores = self.scored(&key).await?;
-                let now_ms = match means {
-                    Means::Expires => self.queue.store().server_time().await?,
-                    Means::LastSeen => 0,
-                };
-                let sign = |score: Option<String>| match (score, means) {
-                    (None, _) => Sign::Gone,
-                    (Some(score), Means::LastSeen) => Sign::Figure(score),
-                    (Some(score), Means::Expires) => {
-                        let until = score.parse::<f64>().unwrap_or(0.0) * unit.millis() as f64;
-                        if until > now_ms as f64 { Sign::Alive } else { Sign::Figure(score) }
-                    }
-                };
-                Ok(names
-                    .into_iter()
-                    .map(|name| {
-                        let score = scores.remove(&name);
-                        (name, sign(score))
-                    })
-                    .collect())
-            }
-        }
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::System;
 use super::plan::read_end;
-use crate::core::layout::{Collection, End};
+use crate::core::layout::{Collection, End, Id};
 use crate::store::{Reply, Shape, StoreError};
 
 /// Entries on a page, and about how many bytes: what one script moves without blocking Redis for long.
@@ -13,19 +13,47 @@ const BYTES: usize = 256 * 1024;
 /// How many entries the first page of a collection has: nobody knows yet how large they are.
 const FIRST: usize = 2;
 /// Longer names are told apart by their hash.
-const LONGEST_NAME: usize = 256;
+pub(super) const LONGEST_NAME: usize = 256;
 /// Entries with a larger payload are named by their hash.
 const LARGEST_PARSED: usize = 1 << 20;
 
 /// An entry of a running collection.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Entry {
     /// Its bytes.
     pub bytes: Vec<u8>,
-    /// The task's name.
+    /// The task's name; empty where it should have one and nobody can read it.
     pub id: Vec<u8>,
     /// How often an agent lost it, as far as we counted.
     pub returns: u32,
+    /// What it shows itself, where tasks do: the script must find that again.
+    pub(super) seen: Vec<u8>,
+    /// It is of a queue that the configuration doesn't list.
+    pub not_ours: bool,
+    /// How many older entries stand before it, where all agents share a list.
+    pub(super) at: usize,
+    /// What is put back; empty: its bytes.
+    pub(super) put: Vec<u8>,
+    /// Where it is put back to; empty: where its queue waits.
+    pub(super) waiting: Vec<u8>,
+    /// What the entry has beside the name.
+    pub(super) rest: Vec<u8>,
+}
+
+impl Entry {
+    /// What tells this run of the task from its next one: its agent, or what it shows itself.
+    #[must_use]
+    pub fn run(&self, agent: &str) -> String {
+        if self.seen.is_empty() { agent.to_owned() } else { String::from_utf8_lossy(&self.seen).into_owned() }
+    }
+}
+
+/// What an entry says of its task.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Named {
+    pub(super) id: Vec<u8>,
+    pub(super) put: Vec<u8>,
+    pub(super) rest: Vec<u8>,
 }
 
 /// A page of entries, and where the next one begins.
@@ -77,10 +105,19 @@ impl System {
         };
         let most = (BYTES * entries.len().max(1) / bytes.max(1)).clamp(1, ENTRIES);
         let ids: Vec<_> = entries.iter().map(|bytes| self.name(bytes)).collect();
-        let returns = self.returns(self.layout().base(queue), &ids).await?;
+        let returns = self.returns(self.layout().base(queue), ids.iter().map(|named| &named.id)).await?;
         let next = (!last).then_some(Cursor { at, skip: from.skip, most });
         let entries = entries.into_iter().zip(ids).zip(returns);
-        let entries = entries.map(|((bytes, id), returns)| Entry { bytes, id, returns }).collect();
+        let entries = entries
+            .map(|((bytes, Named { id, put, rest }), returns)| Entry {
+                bytes,
+                id,
+                returns,
+                put,
+                rest,
+                ..Entry::default()
+            })
+            .collect();
         Ok(Page { entries, next })
     }
 
@@ -115,49 +152,83 @@ impl System {
                 let parts: [&[u8]; 4] = [b"ZRANGE", key, first.as_bytes(), last.as_bytes()];
                 Ok((bytes(&shape, store.command(&parts).await?)?, Vec::new()))
             }
-            kind => {
-                let command: &[u8] = if kind == Collection::Hash { b"HSCAN" } else { b"SSCAN" };
-                let shape = Shape::of("SSCAN");
+            _ => {
                 let at = if from.at.is_empty() { b"0".as_slice() } else { &from.at };
-                let count = most.to_string();
-                let parts: [&[u8]; 5] = [command, key, at, b"COUNT", count.as_bytes()];
-                let [next, page] = shape.array(store.command(&parts).await?)?;
-                let mut entries = bytes(&shape, page)?;
-                if kind == Collection::Hash {
-                    entries = entries.into_iter().step_by(2).collect();
-                }
-                Ok((entries, shape.bytes(next)?))
+                self.scan_members(key, at, most).await
             }
         }
+    }
+
+    /// A step through a set, or through the fields of a hash.
+    pub(super) async fn scan_members(
+        &self,
+        key: &[u8],
+        at: &[u8],
+        most: usize,
+    ) -> Result<(Vec<Vec<u8>>, Vec<u8>), StoreError> {
+        let shape = Shape::of("SSCAN");
+        let hash = self.layout().running.kind == Collection::Hash;
+        let command: &[u8] = if hash { b"HSCAN" } else { b"SSCAN" };
+        let count = most.to_string();
+        let parts: [&[u8]; 5] = [command, key, at, b"COUNT", count.as_bytes()];
+        let [next, page] = shape.array(self.queue.store().command(&parts).await?)?;
+        let page = shape.list(page)?.into_iter().step_by(if hash { 2 } else { 1 });
+        Ok((page.map(|one| shape.bytes(one)).collect::<Result<_, _>>()?, shape.bytes(next)?))
     }
 
     pub(super) fn read_end(&self) -> End {
         read_end(self.layout(), self.foreign.position)
     }
 
-    /// The task's name: the entry itself, what stands in its JSON, or its hash where it is a payload without a name.
-    fn name(&self, entry: &[u8]) -> Vec<u8> {
-        let Some(field) = &self.layout().running.id else {
-            let short = entry.len() <= LONGEST_NAME;
-            return if self.plan.entries_are_names() && short { entry.to_vec() } else { digest(entry) };
+    /// The task's name: the entry itself, what stands in it, or its hash where it is a payload without a name. Where a record
+    /// is looked up by it, nothing but the true name will do.
+    pub(super) fn name(&self, entry: &[u8]) -> Named {
+        let named = |id: Option<&[u8]>| {
+            let id = match id.filter(|id| !id.is_empty()) {
+                Some(id) if id.len() <= LONGEST_NAME || self.plan.needs_names() => id.to_vec(),
+                None if self.plan.needs_names() => Vec::new(),
+                _ => digest(entry),
+            };
+            Named { id, ..Named::default() }
         };
-        let parsed =
-            (entry.len() <= LARGEST_PARSED).then(|| serde_json::from_slice::<serde_json::Value>(entry).ok());
-        let name =
-            parsed.flatten().and_then(|json| json.get(field)?.as_str().map(|name| name.as_bytes().to_vec()));
-        name.filter(|name| !name.is_empty() && name.len() <= LONGEST_NAME).unwrap_or_else(|| digest(entry))
+        match &self.layout().running.id {
+            Id::Entry => named(Some(entry).filter(|_| self.plan.entries_are_names())),
+            Id::Json(field) => {
+                let small = entry.len() <= LARGEST_PARSED;
+                let parsed = small.then(|| serde_json::from_slice::<serde_json::Value>(entry).ok()).flatten();
+                named(
+                    parsed
+                        .and_then(|json| json.get(field)?.as_str().map(str::to_owned))
+                        .as_deref()
+                        .map(str::as_bytes),
+                )
+            }
+            Id::Before(edge) => {
+                let at = entry.windows(edge.len()).rposition(|part| part == edge.as_bytes());
+                let Some((id, rest)) = at.and_then(|at| entry.split_at_checked(at)) else {
+                    return named(Some(entry));
+                };
+                let rest = rest.get(edge.len()..).unwrap_or_default().to_vec();
+                Named { put: id.to_vec(), rest, ..named(Some(id)) }
+            }
+        }
     }
 
-    async fn returns(&self, queue: &[u8], ids: &[Vec<u8>]) -> Result<Vec<u32>, StoreError> {
-        if ids.is_empty() {
+    pub(super) async fn returns<'i>(
+        &self,
+        queue: &[u8],
+        ids: impl ExactSizeIterator<Item = &'i Vec<u8>>,
+    ) -> Result<Vec<u32>, StoreError> {
+        if ids.len() == 0 {
             return Ok(Vec::new());
         }
+        let names: Vec<_> = ids.map(|id| [queue, b":", id].concat()).collect();
         let shape = Shape::of("HMGET");
-        let mut sums = vec![0_u32; ids.len()];
+        let mut sums = vec![0_u32; names.len()];
         let [now, before] = self.counts_keys().await?;
         let ask = |key: &str| {
             let mut parts = vec![b"HMGET".to_vec(), key.as_bytes().to_vec()];
-            parts.extend(ids.iter().map(|id| [queue, b":", id].concat()));
+            parts.extend(names.iter().cloned());
             parts
         };
         for answer in self.queue.store().commands(&[ask(&now), ask(&before)]).await? {
@@ -182,7 +253,7 @@ impl System {
 pub(super) const WEEK: Duration = Duration::from_secs(7 * 86_400);
 
 /// A name for bytes that have none: 128 bits of FNV-1a, which need only tell the tasks of one system apart.
-fn digest(bytes: &[u8]) -> Vec<u8> {
+pub(super) fn digest(bytes: &[u8]) -> Vec<u8> {
     let mut hash: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
     for byte in bytes {
         hash ^= u128::from(*byte);

@@ -1,9 +1,13 @@
 //! What the script must know of a layout, made once.
 
+use std::time::Duration;
+
 use serde_json::{Map, Value, json};
 
 use super::page::WEEK;
-use crate::core::layout::{COMMANDS, Collection, Command, End, Heartbeat, Layout, Order, Paused, Position};
+use crate::core::layout::{
+    COMMANDS, Collection, Command, End, Envelope, Heartbeat, Layout, Life, Order, Paused, Position,
+};
 use crate::core::pattern::{Pattern, Values};
 
 /// The fixed keys of our own queue come first; then the system's, from this number on: heartbeat, running, record,
@@ -15,58 +19,83 @@ const FIRST_OF_SYSTEM: usize = 13;
 pub(super) struct Plan {
     text: String,
     names: bool,
+    record: bool,
 }
 
 impl Plan {
-    pub(super) fn new(layout: &Layout, position: Position) -> Self {
+    /// `patience`: how long a task of a stream may be idle.
+    pub(super) fn new(layout: &Layout, position: Position, patience: Duration) -> Self {
         let mut text = Map::new();
         let mut say = |name: &str, value: Value| drop(text.insert(name.to_owned(), value));
         let push = |end| if end == End::Left { "LPUSH" } else { "RPUSH" };
         let read_end = read_end(layout, position);
-        say("heartbeat", json!(if matches!(layout.heartbeat, Heartbeat::Key(_)) { "key" } else { "score" }));
+        let by = match layout.heartbeat {
+            Heartbeat::Key(_) => "key",
+            Heartbeat::Score { .. } => "score",
+            Heartbeat::Idle => "idle",
+        };
+        say("heartbeat", json!(by));
+        say("of_task", if layout.life == Life::Tasks { json!(by) } else { json!(false) });
+        if let Heartbeat::Key(pattern) = &layout.heartbeat {
+            say("heartbeat_key", template(pattern));
+        }
+        say("idle", json!(u64::try_from(patience.as_millis()).unwrap_or(u64::MAX)));
+        say("group", json!(layout.running.group));
+        say("copies", json!(layout.running.copies));
+        say("envelope", json!(layout.running.envelope != Envelope::None));
         say("running", json!(kind(layout.running.kind)));
         // LREM looks from the end at which the page was read, so it finds each at once.
         say("from", json!(if read_end == End::Left { 1 } else { -1 }));
+        say("oldest_right", json!(layout.running.oldest == End::Right));
         say("record", json!(layout.record.field_of.is_some()));
         say("own", layout.record.own.as_ref().map_or(json!(false), template));
         say("member_of", layout.record.member_of.as_ref().map_or(json!(false), template));
-        let begun = layout.running.begun.as_ref();
-        say("begun", begun.map_or(json!(false), |(field, value)| json!([field, value])));
+        let pair = |pair: &Option<(String, String)>| {
+            pair.as_ref().map_or(json!(false), |(field, value)| json!([field, value]))
+        };
+        say("begun", pair(&layout.running.begun));
+        say("runs", pair(&layout.record.runs));
+        say("needs", layout.record.needs.as_ref().map_or(json!(false), |field| json!(field)));
         say("fields", json!(fields(layout)));
         let (pending, order) = match &layout.pending.order {
             Order::List(take) => ("list", json!(push(Layout::push_end(*take, position)))),
             Order::Score(score) => ("zset", json!(score)),
             Order::Field(field) => ("field", json!(field)),
+            Order::Stream => ("stream", json!("XADD")),
         };
         say("pending", json!(pending));
         say("order", order);
-        say(
-            "waiting",
-            if of_each_task(&layout.pending.key) { template(&layout.pending.key) } else { json!(false) },
-        );
+        say("waiting", if waits_apart(layout) { template(&layout.pending.key) } else { json!(false) });
         say("dead", json!(kind(layout.dead.kind)));
         say("dead_push", json!(push(layout.dead.end)));
         say("unit", json!(layout.dead.unit.millis()));
-        let paused = match layout.paused {
-            None => "",
-            Some(Paused::Key(_)) => "key",
-            Some(Paused::Member(_)) => "member",
+        say("keep", json!(layout.dead.keep.as_millis() as u64 / layout.dead.unit.millis().unsigned_abs()));
+        let (paused, field) = match &layout.paused {
+            None => ("", ""),
+            Some(Paused::Key(_)) => ("key", ""),
+            Some(Paused::Member(_)) => ("member", ""),
+            Some(Paused::Field(_, field)) => ("field", field.as_str()),
         };
         say("paused", json!(paused));
+        say("paused_field", json!(field));
         say("record_to", json!(layout.dead.record_to.is_some()));
         say("on_reset", commands(&layout.on_reset));
         say("on_dead", commands(&layout.on_dead));
         say("remember", json!(WEEK.as_millis() as u64 * 2));
         say("checks", checks(layout));
-        let names = layout.record.field_of.is_some()
-            || layout.record.own.is_some()
-            || layout.running.kind != Collection::List;
-        Self { text: Value::Object(text).to_string(), names }
+        let record = layout.record.field_of.is_some() || layout.record.own.is_some();
+        let names = record || layout.running.kind != Collection::List;
+        Self { text: Value::Object(text).to_string(), names, record }
     }
 
     /// Whether an entry of a running collection is the task's name.
     pub(super) fn entries_are_names(&self) -> bool {
         self.names
+    }
+
+    /// Whether a task without a name can't be looked up.
+    pub(super) fn needs_names(&self) -> bool {
+        self.record
     }
 
     pub(super) fn text(&self) -> &str {
@@ -89,19 +118,20 @@ pub(super) fn keys(layout: &Layout, values: &Values, counts: [String; 2]) -> Opt
     let maybe =
         |pattern: Option<&Pattern>| pattern.map_or(Some(none.clone()), |pattern| pattern.fill(values));
     let heartbeat = match &layout.heartbeat {
-        Heartbeat::Key(pattern) => pattern.fill(values)?,
-        Heartbeat::Score { key, .. } => key.fill(values)?,
+        Heartbeat::Key(pattern) => Some(pattern).filter(|_| layout.life == Life::Agents),
+        Heartbeat::Score { key, .. } => Some(key),
+        Heartbeat::Idle => None,
     };
     let pause = match &layout.paused {
-        Some(Paused::Key(pattern) | Paused::Member(pattern)) => Some(pattern),
+        Some(Paused::Key(pattern) | Paused::Member(pattern) | Paused::Field(pattern, _)) => Some(pattern),
         None => None,
     };
     let [now, before] = counts;
     Some(vec![
-        heartbeat,
+        maybe(heartbeat)?,
         layout.running.key.fill(values)?,
         maybe(layout.record.field_of.as_ref())?,
-        maybe(Some(&layout.pending.key).filter(|key| !of_each_task(key)))?,
+        maybe(Some(&layout.pending.key).filter(|_| !waits_apart(layout)))?,
         layout.dead.key.fill(values)?,
         maybe(layout.dead.record_to.as_ref())?,
         maybe(pause)?,
@@ -110,8 +140,13 @@ pub(super) fn keys(layout: &Layout, values: &Values, counts: [String; 2]) -> Opt
     ])
 }
 
+/// Whether tasks of one queue wait in several places, of which the plan knows none beforehand.
+pub(super) fn waits_apart(layout: &Layout) -> bool {
+    layout.running.envelope != Envelope::None || of_each_task(&layout.pending.key)
+}
+
 /// Whether a name is another for each task.
-pub(super) fn of_each_task(pattern: &Pattern) -> bool {
+fn of_each_task(pattern: &Pattern) -> bool {
     pattern.holes().any(|hole| hole == "id" || hole.trim_start_matches(':').starts_with("record."))
 }
 
@@ -121,6 +156,7 @@ fn kind(kind: Collection) -> &'static str {
         Collection::Set | Collection::Key => "set",
         Collection::SortedSet => "zset",
         Collection::Hash => "hash",
+        Collection::Stream => "stream",
     }
 }
 
@@ -151,7 +187,7 @@ fn fields(layout: &Layout) -> Vec<String> {
     if let Order::Field(field) = &layout.pending.order {
         fields.push(field.clone());
     }
-    fields.extend(layout.running.begun.iter().map(|(field, _)| field.clone()));
+    fields.extend(layout.running.begun.iter().chain(&layout.record.runs).map(|(field, _)| field.clone()));
     fields.sort();
     fields.dedup();
     fields
@@ -164,9 +200,14 @@ fn checks(layout: &Layout) -> Value {
         Collection::Set => "SCARD",
         Collection::SortedSet => "ZCARD",
         Collection::Hash => "HLEN",
+        Collection::Stream => "XLEN",
         Collection::Key => "EXISTS",
     };
-    let waiting = if matches!(layout.pending.order, Order::List(_)) { "LLEN" } else { "ZCARD" };
+    let waiting = match layout.pending.order {
+        Order::List(_) => "LLEN",
+        Order::Score(_) | Order::Field(_) => "ZCARD",
+        Order::Stream => "XLEN",
+    };
     let mut checks = vec![
         json!([size(layout.running.kind), FIRST_OF_SYSTEM + 1]),
         json!([size(layout.dead.kind), FIRST_OF_SYSTEM + 4]),
@@ -178,7 +219,8 @@ fn checks(layout: &Layout) -> Value {
             checks.push(json!([command, FIRST_OF_SYSTEM + number]));
         }
     };
-    also(!of_each_task(&layout.pending.key), waiting, 3);
+    also(!waits_apart(layout), waiting, 3);
+    also(layout.life == Life::Tasks && matches!(layout.heartbeat, Heartbeat::Score { .. }), "ZCARD", 0);
     also(layout.record.field_of.is_some(), "HLEN", 2);
     also(layout.dead.record_to.is_some(), "HLEN", 5);
     Value::Array(checks)

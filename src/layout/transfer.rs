@@ -29,6 +29,10 @@ pub enum Moved {
     WrongType,
     /// Its record says that it doesn't run: its entry stays, and is nobody's loss.
     NotRunning,
+    /// It shows life itself.
+    Alive,
+    /// The page had enough bytes without it.
+    Later,
 }
 
 /// What became of a page.
@@ -40,6 +44,8 @@ pub enum Transfer {
     Alive,
     /// The queue is paused.
     Paused,
+    /// Other groups read this stream, and would see what is put back again.
+    Others,
     /// For each entry, what became of it.
     Done(Vec<Moved>),
 }
@@ -77,9 +83,15 @@ impl System {
             .push(queue)
             .push(self.layout().base(queue))
             .push(seen)
-            .push(cause.as_str());
+            .push(cause.as_str())
+            .push(iso(self.queue.store().server_time().await?));
+        let places = || verdicts.iter().map(|(entry, _)| entry.at);
+        for edge in [places().min(), places().max()] {
+            args.push(edge.unwrap_or(0).to_string());
+        }
         for (entry, action) in verdicts {
             args.push(&entry.bytes).push(&entry.id).push(action.as_str());
+            args.push(&entry.seen).push(&entry.put).push(&entry.waiting).push(&entry.rest);
         }
         let answer = self.queue.store().run(&MOVE, &all, &args).await;
         let answer = answer.map_err(|error| error.of_queue(self.queue.name()))?;
@@ -90,6 +102,7 @@ impl System {
             ("held", None) => Ok(Transfer::Held),
             ("alive", None) => Ok(Transfer::Alive),
             ("paused", None) => Ok(Transfer::Paused),
+            ("others", None) => Ok(Transfer::Others),
             ("done", Some(answers)) => {
                 let answers = shape.list(answers)?;
                 if answers.len() != verdicts.len() {
@@ -102,6 +115,8 @@ impl System {
                     "no_record" => Ok(Moved::NoRecord),
                     "wrong_type" => Ok(Moved::WrongType),
                     "not_running" => Ok(Moved::NotRunning),
+                    "alive" => Ok(Moved::Alive),
+                    "later" => Ok(Moved::Later),
                     _ => Err(shape.unknown(&whole)),
                 };
                 answers.into_iter().map(read).collect::<Result<_, _>>().map(Transfer::Done)
@@ -109,4 +124,10 @@ impl System {
             _ => Err(shape.unknown(&whole)),
         }
     }
+}
+
+/// A moment as Python writes it, to the microsecond.
+fn iso(now_ms: i64) -> String {
+    let moment = chrono::DateTime::from_timestamp_millis(now_ms).unwrap_or_default();
+    moment.format("%Y-%m-%dT%H:%M:%S%.6fZ").to_string()
 }

@@ -219,7 +219,14 @@ fn clocks(
 }
 
 /// The events that name the task, oldest first, and how long ago the recorded history begins, ms.
-async fn history(queue: &Queue, id: &str, now_ms: i64) -> Result<(Vec<Happened>, Option<i64>), StoreError> {
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn history(
+    queue: &Queue,
+    id: &str,
+    now_ms: i64,
+) -> Result<(Vec<Happened>, Option<i64>), StoreError> {
     let shape = Shape::of("XREVRANGE");
     let events = queue.keys().named("events");
     let (mut found, mut begins, mut from) = (Vec::new(), None, "+".to_owned());

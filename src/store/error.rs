@@ -58,6 +58,18 @@ impl StoreError {
         }
     }
 
+    /// Something that this program doesn't do, and what to do instead.
+    #[must_use]
+    pub fn unsupported(doing: &str, advice: &str) -> Self {
+        Self {
+            failure: Failure::Permanent,
+            doing: doing.to_owned(),
+            advice: advice.to_owned(),
+            code: None,
+            source: None,
+        }
+    }
+
     /// What may be concluded.
     #[must_use]
     pub fn failure(&self) -> Failure {
@@ -74,6 +86,12 @@ impl StoreError {
     #[must_use]
     pub fn is_wrong_type(&self) -> bool {
         self.code.as_deref() == Some("WRONGTYPE")
+    }
+
+    /// Whether a stream isn't there, or has no such group.
+    #[must_use]
+    pub fn is_no_group(&self) -> bool {
+        self.code.as_deref() == Some("NOGROUP")
     }
 
     /// The same, naming the queue: of several, a person must know which.

@@ -6,6 +6,7 @@ use super::pass::{Pass, Progress, QueueState};
 use crate::core::decision::decide_lost;
 use crate::core::facts::TaskFacts;
 use crate::core::guard::Moves;
+use crate::core::layout::Life;
 use crate::core::plan::{Batch, SessionPlan};
 use crate::core::policy::Mode;
 use crate::core::words::{Action, Cause, Guard, Skip};
@@ -19,9 +20,13 @@ const MAX_PAGES: u64 = 4000;
 const MAX_IDLE_PAGES: u64 = 100;
 
 /// What a look at a system adds to the figures of its queue.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone)]
 pub(super) struct Foreign {
     pub(super) tasks: Tasks,
+    /// Who shows life.
+    pub(super) life: Life,
+    /// A version that its layout doesn't know.
+    pub(super) strange_version: Option<String>,
     /// Whether any agent was seen to live.
     pub(super) proven: bool,
 }
@@ -34,12 +39,14 @@ impl Pass<'_> {
         page: &mut observe::Page,
     ) -> Result<Foreign, StoreError> {
         let fleet = system.look(|| self.started.elapsed(), self.settings.interval).await?;
+        // Where tasks show life for themselves, each stands for an agent.
         page.figures.sessions = fleet.agents;
         page.figures.suspect = fleet.suspect;
         page.figures.silent = fleet.lost;
         let tasks = system.count().await?;
         (page.figures.pending, page.figures.dead) = (tasks.pending, tasks.dead);
-        Ok(Foreign { tasks, proven: fleet.proven })
+        let strange_version = system.strange_version().map(str::to_owned);
+        Ok(Foreign { tasks, proven: fleet.proven, life: system.life(), strange_version })
     }
 
     /// Deals with what its lost agents hold.
@@ -49,6 +56,9 @@ impl Pass<'_> {
         system: &mut System,
         progress: &mut Progress,
     ) -> Result<(), StoreError> {
+        if system.life() == Life::Tasks {
+            return self.carry_out_tasks(state, system, progress).await;
+        }
         let empty = system.empty().await?;
         for (agent, late_by) in system.lost() {
             if empty.contains(&agent) {
@@ -66,7 +76,8 @@ impl Pass<'_> {
             });
             let (mut left, mut moved, mut ended) = (0, 0, false);
             for queue in system.queues_of(&agent).await? {
-                let one = Agent { agent: &agent, queue: &queue, late_by, held_by };
+                let silence = system.silence(&agent);
+                let one = Agent { agent: &agent, queue: &queue, silence, late_by, held_by };
                 let (stay, went) = self.one_queue(state, system, &one, progress).await?;
                 if went > 0 && moved == 0 {
                     // Booked at once: whatever ends this pass, the next one knows of it.
@@ -93,7 +104,7 @@ impl Pass<'_> {
         Ok(())
     }
 
-    fn full(&self, progress: &mut Progress) -> bool {
+    pub(super) fn full(&self, progress: &mut Progress) -> bool {
         let idle = self.policy.mode == Mode::Observe || progress.blocked.is_some();
         let full = progress.summary.pages >= if idle { MAX_IDLE_PAGES } else { MAX_PAGES };
         progress.summary.truncated |= full;
@@ -118,8 +129,7 @@ impl Pass<'_> {
             if entries.is_empty() && next.is_none() {
                 break;
             }
-            let verdicts: Vec<(Entry, Action)> =
-                entries.into_iter().map(|entry| (self.judge(&entry), entry)).map(|(a, e)| (e, a)).collect();
+            let verdicts = self.verdicts(entries);
             let outcome = self.carry_out_page(state, system, one, &verdicts, progress).await?;
             left += outcome.left;
             moved += outcome.moved;
@@ -137,12 +147,20 @@ impl Pass<'_> {
         Ok((left, moved))
     }
 
-    fn judge(&self, entry: &Entry) -> Action {
-        let task = TaskFacts { abandonments: entry.returns, ..TaskFacts::default() };
-        decide_lost(&task, &self.policy.task, 0)
+    pub(super) fn verdicts(&self, entries: Vec<Entry>) -> Vec<(Entry, Action)> {
+        let judge = |entry: &Entry| {
+            let task = TaskFacts { abandonments: entry.returns, ..TaskFacts::default() };
+            decide_lost(&task, &self.policy.task, 0)
+        };
+        entries
+            .into_iter()
+            .map(|entry| (judge(&entry), entry))
+            .map(|(action, entry)| (entry, action))
+            .collect()
     }
 
-    async fn carry_out_page(
+    /// Moves a page, or counts why not.
+    pub(super) async fn carry_out_page(
         &self,
         state: &mut QueueState,
         system: &System,
@@ -157,11 +175,7 @@ impl Pass<'_> {
         }
         let session = String::from_utf8_lossy(one.agent).into_owned();
         if self.policy.mode == Mode::Observe {
-            self.count_observed(
-                state,
-                &plan(&session, system.silence(one.agent), one.late_by, verdicts),
-                progress,
-            );
+            self.count_observed(state, &plan(&session, one, verdicts), progress);
             return Ok(Outcome { ends: false, ..Outcome::all_stay(all) });
         }
         let answer = match system.carry_out(one.agent, one.queue, Cause::AgentLost, verdicts).await {
@@ -185,6 +199,17 @@ impl Pass<'_> {
                 return Ok(Outcome { ends: true, ..Outcome::default() });
             }
             Transfer::Paused => return Ok(Outcome::all_stay(all)),
+            Transfer::Others => {
+                if system.told(one.queue) {
+                    return Ok(Outcome::all_stay(all));
+                }
+                tracing::error!(
+                    queue = %state.queue.name(), of = %String::from_utf8_lossy(one.queue), tasks = all,
+                    "other groups read this stream and would see what is put back once more: its tasks stay where they are. \
+                     If that does no harm there, say layout.running.copies = true"
+                );
+                return Ok(Outcome::all_stay(all));
+            }
             Transfer::Done(done) => done,
         };
         let queue = state.queue.name().clone();
@@ -196,18 +221,18 @@ impl Pass<'_> {
             }
             *progress.summary.done.entry((Cause::AgentLost, action)).or_default() += n;
             self.observer.done(&queue, Cause::AgentLost, action, n);
-            self.observer.found(&queue, one.late_by, system.silence(one.agent), n);
+            self.observer.found(&queue, one.late_by, one.silence, n);
             let first = verdicts.iter().zip(&done).find(|(_, one)| **one == moved);
             tracing::warn!(
                 %queue, session = %session, of = %String::from_utf8_lossy(one.queue), cause = Cause::AgentLost.as_str(),
-                action = action.as_str(), tasks = n, silence_s = system.silence(one.agent).as_secs(),
+                action = action.as_str(), tasks = n, silence_s = one.silence.as_secs(),
                 late_ms = one.late_by.as_millis() as u64,
                 first = first.map(|((entry, _), _)| String::from_utf8_lossy(&entry.id).into_owned()),
                 "abandoned tasks dealt with"
             );
         }
         self.skip(state, progress, Skip::NoRecord, count(Moved::NoRecord));
-        self.skip(state, progress, Skip::NotAnyMore, count(Moved::Skipped));
+        self.skip(state, progress, Skip::NotAnyMore, count(Moved::Skipped) + count(Moved::Alive));
         let moved = count(Moved::Reset) + count(Moved::DeadLetter);
         progress.returned += moved;
         let no_record = count(Moved::NoRecord);
@@ -223,43 +248,48 @@ impl Pass<'_> {
         if left > 0 {
             tracing::error!(
                 %queue, session = %session, of = %String::from_utf8_lossy(one.queue), tasks = left,
-                "keys of these tasks are of another type than their layout says: they stay where they are"
+                first = verdicts.iter().zip(&done).find(|(_, one)| **one == Moved::WrongType)
+                    .map(|((entry, _), _)| String::from_utf8_lossy(&entry.bytes).chars().take(120).collect::<String>()),
+                "these tasks have keys of another type than their layout says, or can't be read: they stay where they are"
             );
         }
         let not_running = done.iter().filter(|one| **one == Moved::NotRunning).count();
         let moved = usize::try_from(moved).unwrap_or(usize::MAX);
-        Ok(Outcome { left, in_place: left + not_running, moved, ends: false })
+        Ok(Outcome { left, in_place: left + not_running, moved, ends: false, done })
     }
 }
 
 /// What became of a page of an agent's tasks.
-#[derive(Debug, Clone, Copy, Default)]
-struct Outcome {
+#[derive(Debug, Clone, Default)]
+pub(super) struct Outcome {
     /// Tasks that stay abandoned.
-    left: usize,
+    pub(super) left: usize,
     /// Entries that stay where they are: those, and such as don't run.
     in_place: usize,
-    moved: usize,
+    pub(super) moved: usize,
     /// Held, paused, alive, or a collection of another type: the next page would fare no better.
-    ends: bool,
+    pub(super) ends: bool,
+    /// For each task, what became of it; empty if nothing was tried.
+    pub(super) done: Vec<Moved>,
 }
 
 impl Outcome {
     fn all_stay(all: usize) -> Self {
-        Self { left: all, in_place: all, moved: 0, ends: true }
+        Self { left: all, in_place: all, moved: 0, ends: true, done: Vec::new() }
     }
 }
 
-/// One lost agent in one queue.
-struct Agent<'a> {
-    agent: &'a [u8],
-    queue: &'a [u8],
-    late_by: Duration,
-    held_by: Option<Guard>,
+/// One lost agent in one queue; where tasks show life for themselves, some lost tasks of it.
+pub(super) struct Agent<'a> {
+    pub(super) agent: &'a [u8],
+    pub(super) queue: &'a [u8],
+    pub(super) silence: Duration,
+    pub(super) late_by: Duration,
+    pub(super) held_by: Option<Guard>,
 }
 
 /// A page as observe mode counts it.
-fn plan(session: &str, silence: Duration, late_by: Duration, verdicts: &[(Entry, Action)]) -> SessionPlan {
+fn plan(session: &str, one: &Agent<'_>, verdicts: &[(Entry, Action)]) -> SessionPlan {
     let batch = |action: Action| Batch {
         cause: Cause::AgentLost,
         action,
@@ -269,14 +299,14 @@ fn plan(session: &str, silence: Duration, late_by: Duration, verdicts: &[(Entry,
         pairs: verdicts
             .iter()
             .filter(|(_, verdict)| *verdict == action)
-            .map(|(entry, _)| (String::from_utf8_lossy(&entry.id).into_owned(), session.to_owned()))
+            .map(|(entry, _)| (String::from_utf8_lossy(&entry.id).into_owned(), entry.run(session)))
             .collect(),
     };
     SessionPlan {
         session: session.to_owned(),
         seen_beat_ms: None,
-        silence,
-        late_by,
+        silence: one.silence,
+        late_by: one.late_by,
         declare: false,
         forget: false,
         held: false,

@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::foreign::Foreign;
 use super::pass::{Pass, Progress, QueueState};
 use super::report::OpenGuard;
 use crate::core::guard::{Fleet, Moves};
+use crate::core::layout::Life;
 use crate::core::summary::Summary;
 use crate::core::words::Guard;
 use crate::native::scripts::observe::Page;
@@ -17,7 +19,7 @@ impl Pass<'_> {
         state: &mut QueueState,
         page: &Page,
         control: &BTreeMap<String, String>,
-        unproven: bool,
+        foreign: Option<&Foreign>,
     ) -> Progress {
         let now_ms = page.facts.now_ms;
         let number = |field: &str| control.get(field).and_then(|value| value.parse::<i64>().ok());
@@ -44,11 +46,20 @@ impl Pass<'_> {
             );
             blocked = blocked.or(Some(Guard::OwnPause));
         }
-        if unproven && !overridden(Guard::Unproven) {
+        if foreign.is_some_and(|foreign| !foreign.proven) && !overridden(Guard::Unproven) {
             // A heartbeat's name that nobody writes makes everyone look dead.
             let reason = "no agent of this system was seen to live yet: is its layout right?".to_owned();
             open(Guard::Unproven, reason);
             blocked = blocked.or(Some(Guard::Unproven));
+        }
+        if let Some(version) = foreign.and_then(|foreign| foreign.strange_version.as_deref())
+            && !overridden(Guard::UnknownVersion)
+        {
+            open(
+                Guard::UnknownVersion,
+                format!("the system says that it is {version:?}, which its layout doesn't know"),
+            );
+            blocked = blocked.or(Some(Guard::UnknownVersion));
         }
         let since_paced =
             number("paced_at").map(|at| Duration::from_millis(u64::try_from(now_ms - at).unwrap_or(0)));
@@ -56,7 +67,12 @@ impl Pass<'_> {
         let superseded = page.facts.silent.iter().filter(|session| !session.current).count() as u64;
         let sessions = page.figures.sessions.saturating_sub(superseded);
         let silent = page.figures.silent.saturating_sub(superseded);
-        let fleet = Fleet { sessions, suspect: page.figures.suspect, lost: silent };
+        let mut fleet = Fleet { sessions, suspect: page.figures.suspect, lost: silent };
+        let tasks = foreign.is_some_and(|foreign| foreign.life == Life::Tasks);
+        if tasks {
+            // Agents that hold nothing can't be seen here. One may live, so what is lost is never all.
+            fleet.sessions += 1;
+        }
         let mut moves = state.mass_loss.assess(self.started.elapsed(), fleet, since_paced);
         if overridden(Guard::MassLoss) {
             moves = Moves::All;
@@ -64,11 +80,14 @@ impl Pass<'_> {
         let missing = silent + page.figures.suspect;
         match moves {
             Moves::All => {}
+            Moves::Paced(_) if tasks => {
+                let reason =
+                    format!("{missing} of {sessions} running tasks fell silent; a page is moved at a time");
+                open(Guard::MassLoss, reason);
+            }
             Moves::Paced(_) => {
-                open(
-                    Guard::MassLoss,
-                    format!("{missing} of {sessions} agents fell silent; one is moved at a time"),
-                );
+                let reason = format!("{missing} of {sessions} agents fell silent; one is moved at a time");
+                open(Guard::MassLoss, reason);
             }
             Moves::None => {
                 open(

@@ -8,6 +8,7 @@ mod carry;
 mod cursor;
 mod foreign;
 mod guards;
+mod lost;
 mod pass;
 pub mod report;
 pub mod schedule;

@@ -144,7 +144,7 @@ impl Pass<'_> {
             return report;
         }
         let (now_ms, figures) = (first.facts.now_ms, first.figures);
-        let mut progress = self.open_guards(state, &first, &control, false);
+        let mut progress = self.open_guards(state, &first, &control, None);
         let mut page = first;
         loop {
             let before = (cursor, progress.summary.clone());
@@ -186,7 +186,7 @@ impl Pass<'_> {
         control: &BTreeMap<String, String>,
     ) -> Result<QueueReport, StoreError> {
         let foreign = self.look_at(system, first).await?;
-        let mut progress = self.open_guards(state, first, control, !foreign.proven);
+        let mut progress = self.open_guards(state, first, control, Some(&foreign));
         self.carry_out_foreign(state, system, &mut progress).await?;
         // They take their time, which is no pause of this process.
         progress.summary.pages += system.steps();

@@ -82,8 +82,15 @@ pub const EVIDENCE: &[&str] = &["late", "withdrawn"];
 /// What may be concluded from a call that failed.
 pub const FAILURES: &[&str] = &["transient", "permanent", "unknown"];
 /// What makes the sweeper doubt itself.
-pub const GUARDS: &[&str] =
-    &["mass_loss", "redis_changed", "clock_jumped", "own_pause", "policy_changed", "unproven"];
+pub const GUARDS: &[&str] = &[
+    "mass_loss",
+    "redis_changed",
+    "clock_jumped",
+    "own_pause",
+    "policy_changed",
+    "unproven",
+    "unknown_version",
+];
 /// Whether verdicts move tasks.
 pub const MODES: &[&str] = &["enforce", "observe"];
 /// What is known of an agent.
@@ -107,6 +114,7 @@ pub const SCRIPTS: &[&str] = &[
     "forget",
     "inspect",
     "leave",
+    "move",
     "note",
     "observe",
     "publish",

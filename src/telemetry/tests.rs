@@ -355,9 +355,10 @@ fn the_table_is_sound() {
             assert!(own || OVERFLOWING.contains(&label.name()), "{} can't overflow", label.name());
         }
     }
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/native/scripts");
-    let mut files: Vec<String> = std::fs::read_dir(folder)
-        .unwrap()
+    let folders = ["src/native/scripts", "src/layout/scripts"];
+    let mut files: Vec<String> = folders
+        .into_iter()
+        .flat_map(|folder| std::fs::read_dir(format!("{}/{folder}", env!("CARGO_MANIFEST_DIR"))).unwrap())
         .filter_map(|entry| entry.unwrap().file_name().to_str()?.strip_suffix(".lua").map(str::to_owned))
         .collect();
     files.sort();

@@ -1,7 +1,9 @@
 //! The real clients of other systems, with Backstop beside them: workers are killed, their jobs come back, and real workers
 //! finish them.
 
+mod apalis;
 mod dramatiq;
+mod shared;
 mod sidekiq;
 
 use std::collections::BTreeMap;
@@ -29,6 +31,7 @@ struct Scene {
     interpreter: String,
     program: PathBuf,
     config: String,
+    env: Vec<(&'static str, &'static str)>,
 }
 
 impl Scene {
@@ -44,6 +47,7 @@ impl Scene {
             interpreter,
             program,
             config,
+            env: Vec::new(),
         }
     }
 
@@ -52,6 +56,7 @@ impl Scene {
         let socket = url.split("://").nth(1).unwrap().split('?').next().unwrap();
         let mut command = Command::new(&self.interpreter);
         command.arg(&self.program).args(args).env("PEER_REDIS", socket).env("PEER_LEDGER", self.ledger());
+        command.envs(self.env.iter().copied());
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         command
     }
@@ -109,6 +114,21 @@ impl Scene {
 
     fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("daemon.log")).unwrap_or_default()
+    }
+
+    /// Stops the only worker while it holds so many jobs and has begun one: between two fetches it may hold none, right after
+    /// one it has begun none, and then a death shows little.
+    async fn stop_at_work(&self, worker: &Process, jobs: u64) {
+        eventually("it is stopped with jobs in its hands", || async {
+            worker.signal(Signal::STOP);
+            let begun = self.runs().values().any(|(begun, done)| begun > done);
+            let holds = begun && self.count()["running"].as_u64().is_some_and(|running| running >= jobs);
+            if !holds {
+                worker.signal(Signal::CONT);
+            }
+            holds
+        })
+        .await;
     }
 
     /// Longer than any client needs to poll.

@@ -6,9 +6,11 @@ mod config;
 mod contract;
 mod fixture;
 mod hostile;
+mod shared;
+mod tasks;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use backstop::config::{Overrides, Settings};
@@ -36,6 +38,8 @@ struct Scene {
     fixture: Fixture,
     sweeper: Sweeper,
     settings: Settings,
+    /// What each agent took and didn't acknowledge: name and entry.
+    taken: Mutex<BTreeMap<String, Vec<(String, String)>>>,
 }
 
 const NOBODY: &str = "nobody";
@@ -59,13 +63,18 @@ impl Scene {
     async fn new(preset: &str, more: &str) -> Self {
         let server = Server::start().await;
         // One that counts in seconds can't be seen to beat more often.
-        let timeout = if preset == "apalis" { "2500ms" } else { "150ms" };
+        let timeout = match preset {
+            "apalis" => "2500ms",
+            // Age is all that can be judged there: what lives must be younger.
+            "celery" | "streams" => "1s",
+            _ => "150ms",
+        };
         let text = format!(
             "[foreign.{NAME}]\npreset = {preset:?}\nheartbeat_timeout = {timeout:?}\nlost_after = \"100ms\"\ndiscover_every = \"1ms\"\n{more}"
         );
         let settings = settings(&text);
         let sweeper = Sweeper::new(server.store(), sweeping(&settings), Arc::new(NoObserver));
-        Self { fixture: Fixture::of(preset), server, sweeper, settings }
+        Self { fixture: Fixture::of(preset), server, sweeper, settings, taken: Mutex::default() }
     }
 
     /// Another connection for whoever watches.
@@ -91,7 +100,11 @@ impl Scene {
 
     async fn take(&self, agent: &str, ids: std::ops::Range<usize>) {
         for i in ids {
-            self.play("take", agent, &id(i)).await;
+            if self.fixture.shared() {
+                self.take_shared(agent, QUEUE, &id(i)).await;
+            } else {
+                self.play("take", agent, &id(i)).await;
+            }
         }
     }
 
@@ -114,12 +127,16 @@ impl Scene {
         loop {
             // Somebody lives, unless a test says that nobody does.
             let bystander = [self.fixture.places().agents[1]];
-            if alive.is_empty() {
-                self.play("register", bystander[0], "").await;
-            }
-            let alive = if alive.is_empty() { &bystander[..] } else { alive };
-            for agent in alive.iter().filter(|agent| **agent != NOBODY) {
-                self.play("heartbeat", agent, "").await;
+            if self.fixture.shared() {
+                self.beat_shared(alive).await;
+            } else {
+                if alive.is_empty() {
+                    self.play("register", bystander[0], "").await;
+                }
+                let alive = if alive.is_empty() { &bystander[..] } else { alive };
+                for agent in alive.iter().filter(|agent| **agent != NOBODY) {
+                    self.play("heartbeat", agent, "").await;
+                }
             }
             let report = self.pass().await;
             if holds(&report) {
@@ -132,6 +149,9 @@ impl Scene {
 
     /// Lets an agent die: what lapses has lapsed.
     async fn die(&self, agent: &str) {
+        if self.fixture.shared() {
+            return self.die_shared(agent).await;
+        }
         for key in self.fixture.lapsing(agent) {
             self.store().command(&["DEL", &key]).await.unwrap();
         }

@@ -178,7 +178,7 @@ async fn hostile_text_is_shown_and_does_nothing_wherever_it_comes_from() {
     run(&server, &["enqueue", "--queue", "q", "--id", "t", "x"]);
     // What was typed, or passed on by a script.
     let err = refused(&server, &["explain", "\u{202e}t\u{1b}[2J"], 2);
-    assert!(err.contains("invalid value '\\u{202e}t") && !err.contains(['\u{202e}', '\u{1b}']), "{err}");
+    assert!(err.contains("task id \"\\u{202e}t") && !err.contains(['\u{202e}', '\u{1b}']), "{err}");
     // What something else wrote into an index.
     let pending = server.queue("q").keys().named("pending");
     server.store().command(&["ZADD", &pending, "1", "x\u{1b}[31m\u{202e}y\nz"]).await.unwrap();

@@ -19,21 +19,6 @@ async fn held(scene: &Scene) -> usize {
     }
 }
 
-/// Stops the only worker while it holds so many jobs and has begun one: between two fetches it may hold none, right after
-/// one it has begun none, and then a death shows little.
-async fn stop_at_work(scene: &Scene, worker: &Process, jobs: u64) {
-    eventually("it is stopped with jobs in its hands", || async {
-        worker.signal(Signal::STOP);
-        let begun = scene.runs().values().any(|(begun, done)| begun > done);
-        let holds = begun && scene.count()["running"].as_u64().is_some_and(|running| running >= jobs);
-        if !holds {
-            worker.signal(Signal::CONT);
-        }
-        holds
-    })
-    .await;
-}
-
 #[tokio::test]
 async fn a_killed_workers_jobs_are_finished_by_others_and_nothing_is_left_behind() {
     let scene = scene().await;
@@ -42,7 +27,7 @@ async fn a_killed_workers_jobs_are_finished_by_others_and_nothing_is_left_behind
     // The one that will be killed is at work before the others begin.
     let mut first = scene.worker();
     eventually("it works", || async { scene.done() > 5 }).await;
-    stop_at_work(&scene, &first, 4).await;
+    scene.stop_at_work(&first, 4).await;
     let _others = [scene.worker(), scene.worker()];
     eventually("work goes on", || async { scene.done() > 30 }).await;
     first.kill();
@@ -76,7 +61,7 @@ async fn a_paused_worker_that_comes_back_acknowledges_nothing_twice() {
     scene.enqueue(JOBS, 100);
     let first = scene.worker();
     eventually("it works", || async { scene.done() > 5 }).await;
-    stop_at_work(&scene, &first, 1).await;
+    scene.stop_at_work(&first, 1).await;
     let _other = scene.worker();
     scene.finished(JOBS).await;
     assert!(scene.resets().await > 0, "the paused one's jobs were run by the other");

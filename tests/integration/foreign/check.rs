@@ -45,8 +45,8 @@ async fn check_says_what_looks_wrong() {
     assert!(warned(&["layout", "check", "dramatiq"]).1.contains("wrong by a factor of 1000"));
     let (code, out) = warned(&["layout", "check", "dramatiq", "--var", "ns=x"]);
     assert!(code == 2 && out.contains("no variable \"ns\"; known: namespace"), "{out}");
-    let (code, out) = warned(&["layout", "check", "celery"]);
-    assert!(code == 2 && out.contains("neither a [foreign.celery] nor a preset"), "{out}");
+    let (code, out) = warned(&["layout", "check", "faktory"]);
+    assert!(code == 2 && out.contains("neither a [foreign.faktory] nor a preset"), "{out}");
     assert!(warned(&["layout", "list"]).1.contains("dramatiq"));
     assert!(warned(&["layout", "show", "rmq"]).1.contains("rmq::connections"));
 }

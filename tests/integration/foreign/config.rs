@@ -19,7 +19,7 @@ fn every_preset_is_sound_and_observes() {
         let settings = settings(&format!("[foreign.x]\npreset = {name:?}\n"));
         let foreign = settings.foreign.values().next().unwrap();
         assert_eq!((foreign.policy.mode, foreign.layout.name.as_str()), (Mode::Observe, *name));
-        assert_eq!(foreign.policy.session.heartbeat_timeout, foreign.layout.timeout);
+        assert_eq!(foreign.timeout, foreign.layout.timeout);
     }
 }
 
@@ -93,10 +93,68 @@ fn what_makes_no_sense_is_refused_with_its_line() {
             "[foreign.x]\npreset = \"rmq\"\nlayout.pending.zset = \"wait:{queue}\"\n",
             "F:3: foreign.x.layout.pending.zset = \"wait:{queue}\": two tasks with the same payload would become one",
         ),
+        (
+            "[foreign.x]\npreset = \"rmq\"\nlayout.heartbeat.of = \"task\"\n",
+            "where tasks show life for themselves, agents are not looked for",
+        ),
+        (
+            "[foreign.x]\npreset = \"asynq\"\nlayout.heartbeat.key = \"alive\"\n",
+            "F:3: foreign.x.layout.heartbeat.key = \"alive\": all tasks would share this heartbeat",
+        ),
+        (
+            "[foreign.x]\npreset = \"bullmq\"\nlayout.heartbeat.key = \"alive:{queue}\"\n",
+            "F:3: foreign.x.layout.heartbeat.key = \"alive:{queue}\": all tasks would share this heartbeat: give it {id}",
+        ),
+        (
+            "[foreign.x]\npreset = \"bullmq\"\nvars.prefix = \"b\"\nlayout.running.list = \"{queue}:{prefix}\"\n",
+            "matches far too much",
+        ),
+        (
+            "[foreign.x]\npreset = \"bullmq\"\nlayout.heartbeat.idle = true\n",
+            "only a stream knows how long ago it gave a task out",
+        ),
+        (
+            "[foreign.x]\npreset = \"celery\"\nlayout.heartbeat.ahead = \"5s\"\n",
+            "needs heartbeat.of = \"task\" and means = \"expires\"",
+        ),
+        (
+            "[foreign.x]\npreset = \"streams\"\nlayout.pending.list = \"q\"\n",
+            "a task of a stream waits in that stream",
+        ),
+        (
+            "[foreign.x]\npreset = \"bullmq\"\nlayout.version.until = \"soon\"\n",
+            "version.until must be a version",
+        ),
+        (
+            "[foreign.x]\npreset = \"rq\"\nlayout.dead.stream = \"d\"\n",
+            "what comes from a stream is set aside in a stream, and nothing else is",
+        ),
+        (
+            "[foreign.x]\npreset = \"asynq\"\nlayout.on_reset = [[\"XADD\", \"k\", \"*\"]]\n",
+            "XADD needs a key and more arguments than that",
+        ),
     ] {
         let error = refused(text);
         assert!(error.contains(expected), "{text}\n→ {error}");
     }
+}
+
+#[test]
+fn two_groups_of_streams_and_a_widened_version_are_sound() {
+    let two =
+        "[foreign.x]\npreset = \"streams\"\n[foreign.y]\npreset = \"streams\"\nvars.group = \"other\"\n";
+    assert_eq!(settings(two).foreign.len(), 2);
+    let wider = settings("[foreign.x]\npreset = \"bullmq\"\nlayout.version.until = \"8.0\"\n");
+    let version = wider.foreign.values().next().unwrap().layout.version.clone().unwrap();
+    assert!(version.knows("bullmq:7.9.9") && version.knows("bullmq:5.49.2"));
+    assert!(!version.knows("bullmq:5.49.1") && !version.knows("bullmq:8.0.0") && !version.knows("6.0.0"));
+}
+
+/// An hour of age says nothing of how often agents beat, by which graces are reckoned.
+#[test]
+fn the_age_of_a_task_lengthens_no_grace() {
+    let grace = |text: &str| settings(text).guards.failover_grace;
+    assert_eq!(grace("[foreign.x]\npreset = \"celery\"\n"), grace("[foreign.x]\npreset = \"dramatiq\"\n"));
 }
 
 #[test]

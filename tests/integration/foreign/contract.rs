@@ -5,13 +5,18 @@ use backstop::core::words::Action;
 use super::fixture::fill;
 use super::*;
 
-const PRESETS: [(&str, &str); 6] = [
+const PRESETS: [(&str, &str); 11] = [
     ("dramatiq", ""),
     ("sidekiq-reliable-fetch", ""),
     ("sidekiq-super-fetch", ""),
     ("rmq", ""),
     ("apalis", "vars.namespace = \"low.mail\"\n"),
     ("redis-workflow", ""),
+    ("asynq", ""),
+    ("bullmq", ""),
+    ("rq", ""),
+    ("celery", ""),
+    ("streams", ""),
 ];
 
 async fn scene(preset: &str, more: &str) -> (Scene, [&'static str; 2]) {
@@ -25,6 +30,9 @@ async fn scene(preset: &str, more: &str) -> (Scene, [&'static str; 2]) {
 }
 
 async fn held(scene: &Scene, agent: &str) -> i64 {
+    if scene.fixture.shared() {
+        return scene.held_shared(agent).await;
+    }
     let (command, key) = scene.fixture.places().running;
     size(&scene.store(), command, &fill(key, &[("agent", agent)])).await
 }
@@ -37,6 +45,9 @@ async fn dead(scene: &Scene) -> i64 {
 /// What waits, the next to be taken first.
 async fn waiting(scene: &Scene) -> Vec<String> {
     let places = scene.fixture.places();
+    if let Some(waiting) = scene.waiting_shared().await {
+        return waiting;
+    }
     if scene.fixture.preset == "redis-workflow" {
         let all = scene.store().range(places.waiting, 0, 1000).await.unwrap();
         return all.into_iter().map(|(id, _)| id).collect();
@@ -46,6 +57,13 @@ async fn waiting(scene: &Scene) -> Vec<String> {
         all.reverse();
     }
     all
+}
+
+async fn ack(scene: &Scene, agent: &str) {
+    if scene.fixture.shared() {
+        return scene.ack_shared(agent, &id(0)).await;
+    }
+    scene.play("ack", agent, &id(0)).await;
 }
 
 fn resets(report: &QueueReport) -> u64 {
@@ -67,7 +85,12 @@ async fn a_dead_agents_tasks_wait_again_at_the_head_and_a_living_ones_stay() {
         assert_eq!((moved, held(&scene, a).await, held(&scene, b).await), (60, 0, 3), "{preset}: {report:?}");
         let after = waiting(&scene).await;
         let mut expected = before.clone();
-        if preset == "apalis" {
+        if preset == "streams" {
+            // A stream has no head: what comes back is the newest.
+            expected.drain(60..63);
+            expected.rotate_left(60);
+            assert_eq!(after, expected, "{preset}");
+        } else if preset == "apalis" {
             // What is added there waits for its moment in a set of its own, until an agent fetches it.
             expected = (0..60).map(id).collect();
         } else {
@@ -75,7 +98,7 @@ async fn a_dead_agents_tasks_wait_again_at_the_head_and_a_living_ones_stay() {
             assert_eq!(after[60..], expected[60..], "{preset}: those that waited wait as before");
         }
         // A set keeps no order, so there the tasks come back together and in any.
-        let unordered = preset == "dramatiq" || preset == "apalis";
+        let unordered = ["dramatiq", "apalis", "streams"].contains(&preset);
         assert!(unordered || after[..60] == expected[..60], "{preset}: {after:?}");
         let sorted = |mut all: Vec<String>| {
             all.sort();
@@ -121,7 +144,9 @@ async fn a_task_that_is_lost_once_too_often_is_set_aside_where_the_system_keeps_
             assert_eq!(report.summary.did(action), 1, "{preset}, round {round}");
         }
         assert_eq!((dead(&scene).await, held(&scene, a).await), (1, 0), "{preset}");
-        assert!(waiting(&scene).await.is_empty(), "{preset}");
+        // There the next agent fails it, by a mark that its record has.
+        let marked = preset == "bullmq";
+        assert_eq!(waiting(&scene).await.len(), usize::from(marked), "{preset}");
     }
 }
 
@@ -133,15 +158,16 @@ async fn a_late_acknowledgement_and_a_second_one_are_harmless() {
         scene.take(a, 0..1).await;
         scene.die(a).await;
         scene.passes(&[b], preset, |report| resets(report) == 1).await;
-        if ["dramatiq", "apalis", "redis-workflow"].contains(&preset) {
+        let asks = ["dramatiq", "apalis", "redis-workflow", "asynq", "bullmq"];
+        if asks.contains(&preset) {
             // Its script asks first whether the task is still its own; the fixture has no such question.
             assert_eq!(held(&scene, a).await, 0);
         } else {
-            scene.play("ack", a, &id(0)).await;
+            ack(&scene, a).await;
         }
         assert_eq!(waiting(&scene).await.len(), 1, "{preset}: it waits still");
         scene.take(b, 0..1).await;
-        scene.play("ack", b, &id(0)).await;
+        ack(&scene, b).await;
         assert_eq!((held(&scene, b).await, waiting(&scene).await.len()), (0, 0), "{preset}");
     }
 }
@@ -153,7 +179,7 @@ async fn an_agent_that_shows_life_in_time_keeps_what_it_has() {
         scene.enqueue(2).await;
         scene.take(a, 0..2).await;
         scene.die(a).await;
-        scene.passes(&[b], preset, |report| report.figures.suspect == 1).await;
+        scene.passes(&[b], preset, |report| report.figures.suspect > 0).await;
         // Suspect, and then alive again: for longer than it would have been given.
         for _ in 0..20 {
             let report = scene.passes(&[a, b], preset, |_| true).await;

@@ -21,7 +21,22 @@ pub(crate) struct Places {
     lapses: &'static str,
 }
 
+/// Where all agents share a collection.
+const SHARED: Places = Places {
+    agents: ["one", "two"],
+    waiting: "",
+    next_is_left: false,
+    running: ("", ""),
+    dead: ("", ""),
+    lapses: "",
+};
+
 impl Fixture {
+    /// Whether tasks show life for themselves.
+    pub(crate) fn shared(&self) -> bool {
+        ["asynq", "bullmq", "rq", "celery", "streams"].contains(&self.preset.as_str())
+    }
+
     pub(crate) fn of(preset: &str) -> Self {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/fixtures/{preset}.fixture"));
         let mut parts: BTreeMap<String, Vec<String>> = BTreeMap::new();
@@ -86,6 +101,37 @@ impl Fixture {
                 dead: ("SCARD", "failed"),
                 lapses: "responsible-heartbeat:{agent}",
             },
+            "asynq" => Places {
+                waiting: "asynq:{low.mail}:pending",
+                running: ("LLEN", "asynq:{low.mail}:active"),
+                dead: ("ZCARD", "asynq:{low.mail}:archived"),
+                ..SHARED
+            },
+            "bullmq" => Places {
+                waiting: "bull:low.mail:wait",
+                running: ("LLEN", "bull:low.mail:active"),
+                dead: ("LLEN", "bull:low.mail:wait"),
+                ..SHARED
+            },
+            "rq" => Places {
+                waiting: "rq:queue:low.mail",
+                next_is_left: true,
+                running: ("ZCARD", "rq:wip:low.mail"),
+                dead: ("ZCARD", "rq:failed:low.mail"),
+                ..SHARED
+            },
+            "celery" => Places {
+                waiting: "low.mail",
+                running: ("HLEN", "unacked"),
+                dead: ("LLEN", "backstop-dead"),
+                ..SHARED
+            },
+            "streams" => Places {
+                waiting: "low.mail",
+                running: ("XLEN", "low.mail"),
+                dead: ("XLEN", "low.mail:dead"),
+                ..SHARED
+            },
             other => panic!("no places for {other}"),
         }
     }
@@ -101,12 +147,24 @@ impl Fixture {
     pub(crate) async fn play(&self, store: &Store, part: &str, values: &[(&str, &str)]) {
         let now = store.server_time().await.unwrap();
         let (seconds, millis) = ((now / 1000).to_string(), now.to_string());
+        let exact = format!("{}.{:03}", now / 1000, now % 1000);
         let mut values = values.to_vec();
-        values.extend([("now", seconds.as_str()), ("now_ms", millis.as_str())]);
+        values.extend([("now", seconds.as_str()), ("now_ms", millis.as_str()), ("now_s", &exact)]);
+        let moments = ["now+150", "now+90", "now+30", "now+20", "now-1"];
+        let moments = moments.map(|moment| {
+            let offset: i64 = moment.trim_start_matches("now").parse().unwrap();
+            (moment, (now / 1000 + offset).to_string())
+        });
+        values.extend(moments.iter().map(|(name, value)| (*name, value.as_str())));
         for line in self.parts.get(part).into_iter().flatten() {
             let command = words(&fill(line, &values));
             let command: Vec<&str> = command.iter().map(String::as_str).collect();
-            store.command(&command).await.unwrap_or_else(|error| panic!("{part}: {line}: {error}"));
+            match store.command(&command).await {
+                // The group is there already.
+                Err(error) if command[0] == "XGROUP" => drop(error),
+                Err(error) => panic!("{part}: {line}: {error}"),
+                Ok(_) => {}
+            }
         }
     }
 }

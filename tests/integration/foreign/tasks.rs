@@ -1,0 +1,424 @@
+//! Tasks that show life for themselves: clocks that are wrong, what is due later, copies, pauses, versions, and two at once.
+
+use backstop::core::words::{Action, Guard};
+
+use super::*;
+use crate::cli::{json, run};
+
+const ENFORCE: &str = "mode = \"enforce\"\n";
+
+fn resets(report: &QueueReport) -> u64 {
+    report.summary.did(Action::Reset)
+}
+
+async fn scene(preset: &str, more: &str) -> Scene {
+    let scene = Scene::new(preset, &format!("{ENFORCE}{more}")).await;
+    scene.play("register", "one", "").await;
+    scene
+}
+
+/// Lets an agent take so many and die.
+async fn lose(scene: &Scene, n: usize) {
+    scene.enqueue(n).await;
+    scene.take("one", 0..n).await;
+    scene.die("one").await;
+}
+
+#[tokio::test]
+async fn a_clock_that_is_an_hour_behind_makes_no_task_lost() {
+    for (preset, lease) in [("asynq", "asynq:{low.mail}:lease"), ("rq", "rq:wip:low.mail")] {
+        let mut scene = scene(preset, "").await;
+        scene.enqueue(1).await;
+        scene.take("one", 0..1).await;
+        let entry = match scene.store().command(&["ZRANGE", lease, "0", "0"]).await.unwrap() {
+            Reply::List(entries) => match &entries[0] {
+                Reply::Bytes(bytes) => String::from_utf8(bytes.clone()).unwrap(),
+                other => panic!("{other:?}"),
+            },
+            other => panic!("{other:?}"),
+        };
+        for beat in 0..40 {
+            // Each beat of its agent moves the score, an hour in the past; beats come less often than lost_after.
+            let at = scene.store().server_time().await.unwrap() / 1000 - 3600 + beat / 8;
+            scene.store().command(&["ZADD", lease, &at.to_string(), &entry]).await.unwrap();
+            let report = scene.pass().await;
+            assert_eq!(resets(&report), 0, "{preset}");
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_message_that_is_due_later_is_not_old() {
+    let mut scene = scene("celery", "").await;
+    scene.enqueue(2).await;
+    // The next to be taken is due in an hour.
+    let all = list(&scene.store(), QUEUE).await;
+    let later = all[1].replace("\"eta\": null", "\"eta\": \"2999-01-01T00:00:00+00:00\"");
+    scene.store().command(&["LSET", QUEUE, "1", &later]).await.unwrap();
+    scene.take("one", 0..2).await;
+    scene.passes(&[], "the other is lost", |report| resets(report) == 1).await;
+    for _ in 0..20 {
+        let report = scene.passes(&[], "it passes", |_| true).await;
+        assert_eq!(resets(&report), 0);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(scene.held_shared("one").await, 1);
+}
+
+#[tokio::test]
+async fn a_message_comes_back_with_a_new_tag_that_its_first_worker_does_not_know() {
+    let mut scene = scene("celery", "").await;
+    lose(&scene, 1).await;
+    let before = list(&scene.store(), "low.mail").await;
+    assert!(before.is_empty());
+    scene.passes(&[], "it is lost", |report| resets(report) == 1).await;
+    let after = list(&scene.store(), "low.mail").await;
+    assert!(!after[0].contains(&format!("tag-{}", id(0))), "{after:?}");
+    assert!(
+        after[0].contains("\"big\": 12345678901234567890") && after[0].contains("\"stamps\": []"),
+        "{after:?}"
+    );
+    scene.take("two", 0..1).await;
+    // The first worker's late acknowledgement.
+    scene.ack_shared("one", &id(0)).await;
+    assert_eq!(scene.held_shared("two").await, 1, "the second one's entry stays");
+}
+
+#[tokio::test]
+async fn a_message_that_cannot_be_read_stays_where_it_is_and_is_counted() {
+    let mut scene = scene("celery", "").await;
+    lose(&scene, 2).await;
+    scene.store().command(&["HSET", "unacked", &format!("tag-{}", id(0)), "[1, \"\", \"q\"]"]).await.unwrap();
+    let report = scene.passes(&[], "the other is lost", |report| resets(report) == 1).await;
+    assert_eq!(report.lost_running, 1, "{report:?}");
+    let again = scene.passes(&[], "it is still there", |_| true).await;
+    assert_eq!((again.lost_running, resets(&again)), (1, 0));
+    assert_eq!(scene.held_shared("one").await, 1);
+}
+
+#[tokio::test]
+async fn a_message_too_large_to_be_read_stays_and_one_of_another_queue_is_nobodys_loss_here() {
+    let mut scene = scene("celery", "queues = [\"low.mail\"]\n").await;
+    lose(&scene, 3).await;
+    let store = scene.store();
+    let huge = format!("[{{\"x\": \"{}\"}}, \"\", \"q\"]", "x".repeat(17 << 20));
+    store.command(&["HSET", "unacked", &format!("tag-{}", id(0)), &huge]).await.unwrap();
+    let Reply::Bytes(other) = store.command(&["HGET", "unacked", &format!("tag-{}", id(1))]).await.unwrap()
+    else {
+        panic!("it is there")
+    };
+    let other = String::from_utf8(other).unwrap().replace("\"\", \"low.mail\"]", "\"\", \"other\"]");
+    store.command(&["HSET", "unacked", &format!("tag-{}", id(1)), &other]).await.unwrap();
+    let report = scene.passes(&[], "the third is lost", |report| resets(report) == 1).await;
+    assert_eq!(report.lost_running, 1, "{report:?}");
+    assert_eq!(scene.held_shared("one").await, 2, "both stand where they stood");
+    assert_eq!(list(&store, "low.mail").await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_stream_that_others_read_is_left_alone_unless_copies_are_allowed() {
+    for (more, moved) in [("", 0), ("layout.running.copies = true\n", 1)] {
+        let mut scene = scene("streams", more).await;
+        lose(&scene, 1).await;
+        scene.store().command(&["XGROUP", "CREATE", QUEUE, "audit", "0"]).await.unwrap();
+        let report = scene.passes(&[], "it is lost", |report| resets(report) + report.lost_running > 0).await;
+        assert_eq!((resets(&report), report.lost_running), (moved, 1 - moved), "{more}");
+    }
+}
+
+#[tokio::test]
+async fn a_copy_carries_its_returns_and_a_trimmed_entry_is_taken_out() {
+    let mut scene = scene("streams", "max_abandonments = 2\n").await;
+    lose(&scene, 1).await;
+    for _ in 0..2 {
+        scene.passes(&[], "it is lost", |report| resets(report) == 1).await;
+        scene.take("one", 0..1).await;
+    }
+    let report =
+        scene.passes(&[], "it is set aside", |report| report.summary.did(Action::DeadLetter) == 1).await;
+    assert_eq!(resets(&report), 0);
+    assert_eq!(size(&scene.store(), "XLEN", "low.mail:dead").await, 1);
+    scene.enqueue(1).await;
+    scene.take("one", 0..1).await;
+    scene.store().command(&["XTRIM", QUEUE, "MAXLEN", "0"]).await.unwrap();
+    scene.passes(&[], "it is taken out", |report| !report.summary.skipped.is_empty()).await;
+    assert_eq!(scene.held_shared("one").await, 0);
+}
+
+/// What its own group gives out again (XCLAIM, XAUTOCLAIM) is a return, too.
+#[tokio::test]
+async fn a_task_that_its_group_gave_out_too_often_is_set_aside() {
+    let mut scene = scene("streams", "max_abandonments = 2\n").await;
+    lose(&scene, 1).await;
+    let entry = scene.entry_of("one", &id(0));
+    for _ in 0..2 {
+        let claim = ["XCLAIM", QUEUE, "taskiq", "two", "0", &entry];
+        scene.store().command(&claim).await.unwrap();
+    }
+    scene.passes(&[], "it is set aside", |report| report.summary.did(Action::DeadLetter) == 1).await;
+}
+
+#[tokio::test]
+async fn a_consumers_own_key_is_better_evidence_than_age() {
+    let mut scene = scene("streams", "layout.heartbeat.key = \"alive:{agent}\"\n").await;
+    scene.enqueue(2).await;
+    for agent in ["one", "two"] {
+        scene.store().command(&["SET", &format!("alive:{agent}"), "1"]).await.unwrap();
+    }
+    scene.take("one", 0..1).await;
+    scene.take("two", 1..2).await;
+    scene.pass().await;
+    scene.store().command(&["DEL", "alive:one"]).await.unwrap();
+    loop {
+        let report = scene.pass().await;
+        if resets(&report) == 1 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!((scene.held_shared("one").await, scene.held_shared("two").await), (0, 1));
+}
+
+#[tokio::test]
+async fn nothing_goes_back_to_a_queue_that_is_paused() {
+    let paused: [(&str, &[&str], &[&str]); 2] = [
+        ("asynq", &["SET", "asynq:{low.mail}:paused", "1"], &["DEL", "asynq:{low.mail}:paused"]),
+        ("bullmq", &["HSET", "bull:low.mail:meta", "paused", "1"], &["HDEL", "bull:low.mail:meta", "paused"]),
+    ];
+    for (preset, pause, resume) in paused {
+        let mut scene = scene(preset, "").await;
+        lose(&scene, 2).await;
+        scene.store().command(pause).await.unwrap();
+        let report = scene.passes(&[], preset, |report| report.lost_running == 2).await;
+        assert_eq!(resets(&report), 0, "{preset}");
+        scene.store().command(resume).await.unwrap();
+        scene.passes(&[], preset, |report| resets(report) == 2).await;
+    }
+}
+
+#[tokio::test]
+async fn a_version_that_is_not_known_is_observed_only() {
+    let mut scene = scene("bullmq", "").await;
+    lose(&scene, 1).await;
+    scene.store().command(&["HSET", "bull:low.mail:meta", "version", "bullmq:7.0.1"]).await.unwrap();
+    let report = scene.passes(&[], "it is held", |report| report.summary.held() == 1).await;
+    assert_eq!(report.guards[0].guard, Guard::UnknownVersion);
+    assert!(report.guards[0].reason.contains("7.0.1"), "{:?}", report.guards);
+    let (_, out, _) = run(&scene.server, &["layout", "check", "bullmq"]);
+    assert!(out.contains("7.0.1"), "{out}");
+    scene.store().command(&["HSET", "bull:low.mail:meta", "version", "bullmq:6.7.0"]).await.unwrap();
+    scene.passes(&[], "it is moved", |report| resets(report) == 1).await;
+}
+
+#[tokio::test]
+async fn an_active_task_without_a_lease_comes_back_too() {
+    let mut scene = scene("asynq", "").await;
+    scene.enqueue(2).await;
+    scene.take("one", 0..2).await;
+    scene.store().command(&["ZREM", "asynq:{low.mail}:lease", &id(0)]).await.unwrap();
+    scene.passes(&["one"], "it is lost", |report| resets(report) == 1).await;
+    assert_eq!(list(&scene.store(), "asynq:{low.mail}:pending").await, [id(0)]);
+}
+
+#[tokio::test]
+async fn half_a_record_is_taken_out_and_not_put_back_and_a_finished_job_is_left_to_its_system() {
+    let mut first = scene("asynq", "").await;
+    lose(&first, 2).await;
+    first.store().command(&["HDEL", &format!("asynq:{{low.mail}}:t:{}", id(0)), "msg"]).await.unwrap();
+    let report = first.passes(&[], "the other is lost", |report| resets(report) == 1).await;
+    assert_eq!(report.summary.skipped.values().sum::<u64>(), 1, "{:?}", report.summary);
+    assert_eq!(list(&first.store(), "asynq:{low.mail}:pending").await, [id(1)]);
+    let mut second = scene("rq", "").await;
+    lose(&second, 2).await;
+    second.store().command(&["HSET", &format!("rq:job:{}", id(0)), "status", "finished"]).await.unwrap();
+    second.passes(&[], "the other is lost", |report| resets(report) == 1).await;
+    for _ in 0..5 {
+        let report = second.passes(&[], "it passes", |_| true).await;
+        assert_eq!((resets(&report), report.lost_running), (0, 0));
+    }
+    assert_eq!(list(&second.store(), "rq:queue:low.mail").await, [id(1)]);
+}
+
+/// With one worker that dies nobody else may hold anything: that is no reason to wait for ever.
+#[tokio::test]
+async fn when_most_of_what_runs_is_lost_a_page_moves_at_a_time() {
+    let mut scene = scene("bullmq", "").await;
+    let mut settings = sweeping(&scene.settings);
+    settings.mass_loss = MassLossLimits { pace: Duration::from_millis(300), ..MassLossLimits::default() };
+    scene.sweeper = Sweeper::new(scene.store(), settings, Arc::new(NoObserver));
+    lose(&scene, 120).await;
+    let mut moved = Vec::new();
+    while moved.iter().sum::<u64>() < 120 {
+        let report = scene.passes(&[], "a page moves", |report| resets(report) > 0).await;
+        assert_eq!(report.guards[0].guard, Guard::MassLoss);
+        moved.push(resets(&report));
+    }
+    assert_eq!(moved, [30, 30, 30, 30]);
+}
+
+#[tokio::test]
+async fn two_sweepers_and_workers_that_finish_meanwhile_move_each_task_once() {
+    for preset in ["bullmq", "asynq", "rq", "celery", "streams"] {
+        let mut scene = scene(preset, "").await;
+        scene.enqueue(150).await;
+        scene.take("one", 0..100).await;
+        scene.take("two", 100..140).await;
+        scene.die("one").await;
+        let mut other = Sweeper::new(scene.store(), sweeping(&scene.settings), Arc::new(NoObserver));
+        let name = QueueName::new(NAME).unwrap();
+        let queues = [(name.clone(), scene.settings.policy_of(&name).clone())];
+        let began = std::time::Instant::now();
+        let mut finished = 100;
+        while scene.held_shared("one").await > 0 {
+            scene.beat_shared(&["two"]).await;
+            let stop = CancellationToken::new();
+            let (one, two) =
+                tokio::join!(scene.sweeper.run_once(&queues, &stop), other.run_once(&queues, &stop));
+            assert!(one.failed.is_none() && two.failed.is_none());
+            // Workers that live go on, so that places in a list change between look and move.
+            if finished < 130 {
+                scene.ack_shared("two", &id(finished)).await;
+                finished += 1;
+            }
+            assert!(began.elapsed() < Duration::from_secs(20), "{preset}");
+        }
+        let stats = ["HGET", "backstop:{watched}:stats", "reset:agent_lost"];
+        assert_eq!(number(&scene.store(), &stats).await, 100, "{preset}: each was moved once");
+        let waiting = match scene.waiting_shared().await {
+            Some(waiting) => waiting,
+            None => list(&scene.store(), scene.fixture.places().waiting).await,
+        };
+        let mut unique = waiting.clone();
+        unique.sort();
+        unique.dedup();
+        assert_eq!((waiting.len(), unique.len()), (110, 110), "{preset}");
+    }
+}
+
+#[tokio::test]
+async fn check_and_explain_say_what_is_found_and_what_nobody_can_tell() {
+    for preset in ["bullmq", "asynq", "rq", "celery", "streams"] {
+        let mut scene = scene(preset, "").await;
+        scene.enqueue(4).await;
+        scene.take("one", 0..2).await;
+        scene.take("two", 2..3).await;
+        scene.die("one").await;
+        if preset == "celery" || preset == "streams" {
+            tokio::time::sleep(Duration::from_millis(1100)).await;
+        }
+        scene.beat_shared(&["two"]).await;
+        let folder = tempfile::tempdir().unwrap();
+        let config = folder.path().join("c.toml");
+        let text = format!(
+            "[foreign.{NAME}]\npreset = {preset:?}\nheartbeat_timeout = \"1s\"\nqueues = [{QUEUE:?}]\n"
+        );
+        std::fs::write(&config, text).unwrap();
+        let config = config.to_str().unwrap();
+        let found = json(&scene.server, &["layout", "check", NAME, "--json", "--config", config]);
+        let system = &found["systems"][0];
+        assert_eq!(
+            (
+                &system["life"],
+                &system["running"],
+                &system["silent"],
+                &system["pending"],
+                &system["would_reset"]
+            ),
+            (&"task".into(), &3.into(), &2.into(), &1.into(), &2.into()),
+            "{preset}: {system}"
+        );
+        let name = if preset == "streams" { scene.entry_of("one", &id(0)) } else { id(0) };
+        let told = json(&scene.server, &["explain", &name, "--json", "--config", config]);
+        let place = &told["task"]["places"][0];
+        assert_eq!(
+            (&place["state"], &place["shows"]),
+            (&"running".into(), &"it looks silent".into()),
+            "{preset}: {told}"
+        );
+        scene.passes(&["two"], "it is lost", |report| resets(report) == 2).await;
+        let (code, out, err) = run(&scene.server, &["explain", &name, "--queue", NAME, "--config", config]);
+        assert_eq!(code, 0, "{preset}: {err}");
+        assert!(out.contains("what moved, why agent_lost") && out.contains("unknown  "), "{preset}: {out}");
+        // The copy of a stream's entry has a name of its own.
+        assert!(
+            preset == "streams" || out.contains("state    pending") && out.contains("charged  1 of"),
+            "{preset}: {out}"
+        );
+    }
+}
+
+/// The keys of other systems lie in many slots there, and no script may move between them.
+#[tokio::test]
+async fn a_cluster_is_refused() {
+    let free = || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let (port, bus) = (free().to_string(), free().to_string());
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("nodes.conf");
+    let cluster =
+        ["--cluster-enabled", "yes", "--port", &port, "--bind", "127.0.0.1", "--cluster-port", &bus];
+    let nodes = ["--cluster-config-file", config.to_str().unwrap()];
+    let server = Server::with(backstop::private_server::Fsync::Off, &[&cluster[..], &nodes].concat()).await;
+    server.store().command(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]).await.unwrap();
+    crate::support::eventually("it is up", || async { server.store().command(&["GET", "x"]).await.is_ok() })
+        .await;
+    let (code, _, err) = run(&server, &["layout", "check", "asynq"]);
+    assert!(code == 1 && err.contains("this is a Redis cluster") && err.contains("foreign.asynq"), "{err}");
+    let settings = settings("[foreign.watched]\npreset = \"asynq\"\nmode = \"enforce\"\n");
+    let mut sweeper = Sweeper::new(server.store(), sweeping(&settings), Arc::new(NoObserver));
+    let name = QueueName::new(NAME).unwrap();
+    let queues = [(name.clone(), settings.policy_of(&name).clone())];
+    let pass = sweeper.run_once(&queues, &CancellationToken::new()).await;
+    let refused = pass.queues[0].1.as_ref().unwrap_err().to_string();
+    assert!(refused.contains("this is a Redis cluster"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_right_that_is_missing_leaves_a_shared_list_as_it_is() {
+    for (preset, right) in [("bullmq", "lset"), ("bullmq", "hincrby"), ("streams", "xack"), ("rq", "zrem")] {
+        let mut scene = scene(preset, "").await;
+        lose(&scene, 2).await;
+        let user = ["ACL", "SETUSER", "half", "on", ">secret", "~*", "&*", "+@all", &format!("-{right}")];
+        scene.store().command(&user).await.unwrap();
+        let url = format!("{}?user=half&pass=secret", scene.server.url());
+        scene.watch_through(Store::connect(&url, &backstop::store::Options::default()).unwrap());
+        let name = QueueName::new(NAME).unwrap();
+        let queues = [(name.clone(), scene.settings.policy_of(&name).clone())];
+        let mut refused = String::new();
+        for _ in 0..500 {
+            scene.beat_shared(&[]).await;
+            let pass = scene.sweeper.run_once(&queues, &CancellationToken::new()).await;
+            if let Err(error) = &pass.queues[0].1 {
+                refused = error.to_string();
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        assert!(refused.to_lowercase().contains(right), "{preset}: it says which right: {refused:?}");
+        assert_eq!(scene.held_shared("one").await, 2, "{preset} without {right}: nothing was taken out");
+    }
+}
+
+#[tokio::test]
+async fn names_are_bytes_and_a_huge_payload_comes_back_too() {
+    let mut scene = scene("streams", "").await;
+    let store = scene.store();
+    let odd: &[u8] = b"o{d}d*[\xff]::\x00x";
+    store.command(&[b"XGROUP".as_slice(), b"CREATE", odd, b"taskiq", b"$", b"MKSTREAM"]).await.unwrap();
+    let payload = vec![b'x'; 3_000_000];
+    for _ in 0..3 {
+        store.command(&[b"XADD".as_slice(), odd, b"*", b"data", &payload]).await.unwrap();
+    }
+    let read =
+        [b"XREADGROUP".as_slice(), b"GROUP", b"taskiq", b"o\xff ne", b"COUNT", b"3", b"STREAMS", odd, b">"];
+    store.command(&read).await.unwrap();
+    let mut moved = 0;
+    while moved < 3 {
+        let report = scene.passes(&[], "they are lost", |report| resets(report) > 0).await;
+        moved += resets(&report);
+        assert!(report.summary.pages >= resets(&report), "no script carries several: {:?}", report.summary);
+    }
+    let read = [b"XREADGROUP".as_slice(), b"GROUP", b"taskiq", b"two", b"STREAMS", odd, b">"];
+    let Reply::List(streams) = store.command(&read).await.unwrap() else { panic!("nothing came back") };
+    assert!(format!("{streams:?}").matches("120, 120, 120").count() >= 3, "all bytes are there");
+}
