@@ -60,10 +60,15 @@ async fn beat(store: &Store, agents: usize, dead: usize, round: usize, line: &st
     store.command(&["EVAL", &script, "0", &dead, &round, &from, &last]).await.unwrap();
 }
 
-fn sweeper(preset: &str, store: Store) -> (Sweeper, Vec<(QueueName, backstop::core::policy::QueuePolicy)>) {
+pub fn sweeper(
+    preset: &str,
+    timeout: Duration,
+    store: Store,
+) -> (Sweeper, Vec<(QueueName, backstop::core::policy::QueuePolicy)>) {
     let mut foreign = foreign_of_preset(preset, &[]).unwrap();
     foreign.policy.mode = Mode::Enforce;
-    foreign.policy.session.heartbeat_timeout = Duration::from_millis(300);
+    foreign.timeout = timeout;
+    foreign.policy.session.heartbeat_timeout = timeout;
     foreign.policy.session.lost_after = Duration::from_millis(100);
     let name = QueueName::new("watched").unwrap();
     let queues = vec![(name.clone(), foreign.policy.clone())];
@@ -80,7 +85,7 @@ fn sweeper(preset: &str, store: Store) -> (Sweeper, Vec<(QueueName, backstop::co
 }
 
 /// The longest command since the log was reset, ms.
-async fn longest(store: &Store) -> f64 {
+pub async fn longest(store: &Store) -> f64 {
     let Reply::List(entries) = store.command(&["SLOWLOG", "GET", "128"]).await.unwrap() else { return 0.0 };
     let micros = entries.iter().filter_map(|entry| match entry {
         Reply::List(parts) => match parts.get(2) {
@@ -99,7 +104,7 @@ pub async fn run() {
             let private = server::start().await;
             let store = server::store(&private);
             fill(&store, 1000, 100, agent, task).await;
-            let (mut sweeper, queues) = sweeper(preset, server::store(&private));
+            let (mut sweeper, queues) = sweeper(preset, Duration::from_millis(300), server::store(&private));
             let stop = CancellationToken::new();
             sweeper.run_once(&queues, &stop).await;
             // The first hundred show nothing any more.
@@ -136,7 +141,7 @@ pub async fn run() {
         let private = server::start().await;
         let store = server::store(&private);
         fill(&store, 10_000, 100, agent, task).await;
-        let (mut sweeper, queues) = sweeper(preset, server::store(&private));
+        let (mut sweeper, queues) = sweeper(preset, Duration::from_millis(300), server::store(&private));
         let stop = CancellationToken::new();
         sweeper.run_once(&queues, &stop).await;
         store.command(&["CONFIG", "SET", "slowlog-log-slower-than", "300"]).await.unwrap();

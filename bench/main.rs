@@ -3,7 +3,7 @@
 //!     make bench                                   # all of them, a few minutes
 //!     cargo bench --bench figures -- recover idle  # these
 //!
-//! Rows: recover, idle, way, million, memory, daemon, kills, foreign.
+//! Rows: recover, idle, way, million, memory, daemon, kills, foreign, beside.
 
 #![allow(
     clippy::unwrap_used,
@@ -17,6 +17,7 @@
     reason = "a measurement that fails should do so at once, and shows what it measured"
 )]
 
+mod beside;
 mod daemon;
 mod fleet;
 mod foreign;
@@ -33,7 +34,7 @@ fn main() {
     runtime.block_on(async {
         let load = std::fs::read_to_string("/proc/loadavg").unwrap();
         println!("load average at the start: {}", load.trim());
-        for row in ["recover", "idle", "way", "million", "memory", "daemon", "kills", "foreign"] {
+        for row in ["recover", "idle", "way", "million", "memory", "daemon", "kills", "foreign", "beside"] {
             if !wanted.is_empty() && !wanted.iter().any(|one| one == row) {
                 continue;
             }
@@ -46,6 +47,7 @@ fn main() {
                 "memory" => tasks::memory().await,
                 "daemon" => daemon::run().await,
                 "foreign" => foreign::run().await,
+                "beside" => beside::run().await,
                 _ => kills::run().await,
             }
         }
