@@ -75,6 +75,13 @@ impl Watch {
         self.seen.remove(agent);
     }
 
+    /// How many are watched.
+    #[must_use]
+    #[allow(clippy::len_without_is_empty, reason = "nobody asks")]
+    pub fn len(&self) -> usize {
+        self.seen.len()
+    }
+
     /// The agents, in order of name.
     #[must_use]
     pub fn agents(&self) -> Vec<Vec<u8>> {

@@ -25,7 +25,7 @@ impl System {
         let listed: Vec<_> = self.foreign.queues.iter().map(|name| name.clone().into_bytes()).collect();
         let wrapped = self.layout().running.envelope != Envelope::None;
         let waiting_in = if wrapped && !listed.is_empty() { &listed } else { &queues };
-        for queue in waiting_in {
+        for queue in waiting_in.iter().filter(|queue| !wrapped || !queue.is_empty()) {
             let base = self.layout().base(queue).to_vec();
             let values = Values::from([("queue".to_owned(), queue.clone()), ("base".to_owned(), base)]);
             pending.extend(self.layout().pending.key.fill(&values));

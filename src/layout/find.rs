@@ -88,8 +88,8 @@ impl System {
         let mut found = Vec::new();
         for (name, answer) in names.into_iter().zip(answers) {
             match answer {
-                // It has other readers, or was deleted meanwhile.
-                Err(error) if error.is_wrong_type() || error.is_no_group() => {}
+                // It has other readers, was deleted meanwhile, or is none of ours to look at.
+                Err(error) if error.is_wrong_type() || error.is_no_group() || error.is_refused_key() => {}
                 Err(error) => return Err(error),
                 Ok(_) => found.push(name),
             }

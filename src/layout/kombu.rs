@@ -10,10 +10,8 @@ use chrono::{DateTime, NaiveDateTime};
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// What stands between a queue's name and its priority.
+/// What stands between the parts of a binding.
 const EDGE: &str = "\u{6}\u{16}";
-/// The priorities that have lists of their own, unless an installation says otherwise.
-const STEPS: [i64; 4] = [0, 3, 6, 9];
 
 /// A message that wasn't acknowledged.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,8 +24,6 @@ pub(super) struct Message {
     pub(super) exchange: String,
     /// By what the exchange finds its queue.
     pub(super) routing_key: String,
-    /// The priority whose list it waits in.
-    priority: i64,
     /// Its bytes, with a new tag.
     pub(super) put: Vec<u8>,
 }
@@ -101,7 +97,6 @@ impl Message {
         let tag = serde_json::Value::from(tag).to_string();
         let mut changes = vec![("delivery_tag", tag.as_str())];
         changes.extend(info.as_deref().map(|info| ("delivery_info", info)));
-        let priority = properties.get("priority").and_then(|raw| raw.get().parse().ok()).unwrap_or(0);
         let put = message.with(&[
             ("headers", &headers.with(&[("redelivered", "true")])),
             ("properties", &properties.with(&changes)),
@@ -111,21 +106,14 @@ impl Message {
             eta_ms: headers.text("eta").as_deref().and_then(millis),
             exchange: exchange.unwrap_or_default(),
             routing_key: routing_key.unwrap_or_default(),
-            priority,
             put: put.into_bytes(),
         })
     }
 
-    /// The list of this queue in which it waits.
-    pub(super) fn list(&self, queue: &str) -> Vec<u8> {
-        match STEPS.into_iter().rev().find(|step| *step <= self.priority).unwrap_or(0) {
-            0 => queue.as_bytes().to_vec(),
-            step => format!("{queue}{EDGE}{step}").into_bytes(),
-        }
-    }
-
-    /// The queue that it goes to by what is bound to its exchange; `None` if that is none, or more than one: from which of
-    /// them it came nobody can tell.
+    /// The queue that it goes to by what is bound to its exchange. Its own list is meant, which every worker of the queue reads,
+    /// and reads first: which priorities have lists of their own, and how those are called, is each installation's choice.
+    ///
+    /// `None` if that is none, or more than one: from which of them it came nobody can tell.
     pub(super) fn queue(&self, bound: &[Vec<u8>]) -> Option<String> {
         if self.exchange.is_empty() {
             return Some(self.routing_key.clone()).filter(|queue| !queue.is_empty());
@@ -166,7 +154,6 @@ mod tests {
         let expected = r#"{"body": "W10=", "content-encoding": "utf-8", "headers": {"lang": "py", "id": "3c1f", "eta": null, "n": 12345678901234567890, "l": [], "redelivered": true}, "properties": {"correlation_id": "3c1f", "delivery_info": {"exchange": "", "routing_key": "mail", "redelivered": true}, "priority": 4, "delivery_tag": "new"}}"#;
         assert_eq!(String::from_utf8(message.put.clone()).unwrap(), expected);
         assert_eq!((message.id.as_str(), message.eta_ms), ("3c1f", None));
-        assert_eq!(message.list("mail"), "mail\u{6}\u{16}3".as_bytes());
         assert_eq!(message.queue(&[]).as_deref(), Some("mail"));
     }
 

@@ -19,8 +19,8 @@ const OF_LIST: usize = 30;
 const APART: usize = 1500;
 /// Bytes of one message that are read; a larger one is left to a person.
 const LARGEST: i64 = 16 * 1024 * 1024;
-/// Bytes of the messages on a page.
-const BYTES: usize = 256 * 1024;
+/// What our own keys begin with.
+const OURS: &str = "backstop:";
 
 impl System {
     /// Finds out where these stand in the list that all share; those that are gone are left out, and forgotten.
@@ -94,7 +94,7 @@ impl System {
     /// Messages out of kombu's envelopes. One that can't be read, or whose queue nobody can tell, has no name.
     async fn unwrapped(&self, queue: &[u8], lost: &[Lost]) -> Result<Vec<Entry>, StoreError> {
         let tags: Vec<_> = lost.iter().map(|one| one.entry.clone()).collect();
-        let (mut entries, mut bytes) = (Vec::new(), 0);
+        let mut entries = Vec::new();
         let mut bound: BTreeMap<String, Vec<Vec<u8>>> = BTreeMap::new();
         for (tag, found) in self.wrapped(queue, &tags, LARGEST).await? {
             let mut entry = Entry { bytes: tag, ..Entry::default() };
@@ -111,10 +111,6 @@ impl System {
                     continue;
                 }
             };
-            bytes += found.len();
-            if bytes > BYTES && !entries.is_empty() {
-                break;
-            }
             if let Some(message) = new_tag().and_then(|tag| Message::read(&found, &tag)) {
                 let exchange = message.exchange.clone();
                 if !exchange.is_empty() && !bound.contains_key(&exchange) {
@@ -124,8 +120,11 @@ impl System {
                 let to = message.queue(bound.get(&exchange).map_or(&[], Vec::as_slice));
                 let listed = &self.foreign.queues;
                 entry.not_ours = to.as_ref().is_some_and(|to| !listed.is_empty() && !listed.contains(to));
-                if let Some(to) = to {
-                    entry.waiting = self.waiting_in(message.list(&to));
+                entry.not_before =
+                    message.eta_ms.map(|eta| self.given_up_at(eta)).filter(|at| *at > self.silence.now_ms);
+                // A key of ours is nobody's queue, whatever a message says.
+                if let Some(to) = to.filter(|to| !to.starts_with(OURS)) {
+                    entry.waiting = self.waiting_in(to.into_bytes());
                     let id = message.id.into_bytes();
                     entry.id = if id.len() <= LONGEST_NAME { id } else { digest(&id) };
                     entry.put = message.put;
@@ -134,6 +133,11 @@ impl System {
             entries.push(entry);
         }
         Ok(entries)
+    }
+
+    /// When a message that is due at this time is as old as others are when they are given up, by the server's clock, ms.
+    pub(super) fn given_up_at(&self, eta_ms: i64) -> i64 {
+        eta_ms.saturating_add(i64::try_from(self.foreign.timeout.as_millis()).unwrap_or(i64::MAX))
     }
 
     /// The list in which a queue of this name waits: what stands before all keys stands before it, too.

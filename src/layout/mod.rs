@@ -180,6 +180,7 @@ impl System {
                 ));
             }
             self.discover().await?;
+            self.try_again();
             self.strange_version = self.version().await?;
             self.discovered = Some(clock());
             // One that was empty may have been given something by a process that did not know it was lost.

@@ -30,6 +30,8 @@ pub struct Entry {
     pub(super) seen: Vec<u8>,
     /// It is of a queue that the configuration doesn't list.
     pub not_ours: bool,
+    /// It is due later: before this time of the server, ms, it isn't lost.
+    pub not_before: Option<i64>,
     /// How many older entries stand before it, where all agents share a list.
     pub(super) at: usize,
     /// What is put back; empty: its bytes.

@@ -10,6 +10,10 @@ use crate::core::layout::{Collection, End, Envelope, Heartbeat};
 use crate::core::pattern::Pattern;
 use crate::store::{Reply, Shape, StoreError};
 
+/// Fields of a hash that a step reads: their values come along, and may be large.
+const OF_HASH: usize = 10;
+/// Bytes of the values that one read brings, or the first of them.
+const BYTES: i64 = 256 * 1024;
 /// Messages that are larger are not read for when they are due.
 const LARGEST_READ: i64 = 64 * 1024;
 
@@ -44,31 +48,32 @@ impl System {
         Ok(sizes)
     }
 
-    /// Members of a sorted set with scores up to this one, from this rank on.
+    /// Members of a sorted set with scores up to this one, from this rank on: to count ranks costs Redis less than to step
+    /// over what LIMIT leaves out.
     pub(super) async fn scored_until(
         &self,
         key: &[u8],
         until: f64,
         from: usize,
     ) -> Result<Vec<(Vec<u8>, String)>, StoreError> {
-        let shape = Shape::of("ZRANGEBYSCORE");
-        let (until, from, most) = (until.to_string(), from.to_string(), PAGE.to_string());
-        let parts: [&[u8]; 8] = [
-            b"ZRANGEBYSCORE",
-            key,
-            b"-inf",
-            until.as_bytes(),
-            b"WITHSCORES",
-            b"LIMIT",
-            from.as_bytes(),
-            most.as_bytes(),
-        ];
+        let shape = Shape::of("ZRANGE");
+        let (from, last) = (from.to_string(), (from + PAGE - 1).to_string());
+        let parts: [&[u8]; 5] = [b"ZRANGE", key, from.as_bytes(), last.as_bytes(), b"WITHSCORES"];
         let rows: Vec<[Reply; 2]> = match self.queue.store().command(&parts).await {
             // What is of another type holds none of the layout's tasks.
             Err(error) if error.is_wrong_type() => Vec::new(),
             other => shape.rows(other?)?,
         };
-        rows.into_iter().map(|[member, score]| Ok((shape.bytes(member)?, shape.text(score)?))).collect()
+        let mut page = Vec::with_capacity(rows.len());
+        for [member, score] in rows {
+            let score = shape.text(score)?;
+            // What is no number is judged as one that has passed; +inf never passes.
+            if score.parse::<f64>().is_ok_and(|score| score > until) {
+                break;
+            }
+            page.push((shape.bytes(member)?, score));
+        }
+        Ok(page)
     }
 
     /// A page of what runs in a queue, old ones first where there is an order, with what each shows; where the next page
@@ -92,7 +97,9 @@ impl System {
             }
             _ => {
                 let at = if cursor.is_empty() { b"0" } else { cursor };
-                let (entries, next) = self.scan_members(&key, at, PAGE).await?;
+                // Of a hash the values come along.
+                let most = if running.kind == Collection::Hash { OF_HASH } else { PAGE };
+                let (entries, next) = self.scan_members(&key, at, most).await?;
                 (entries, Some(next).filter(|next| next != b"0"))
             }
         };
@@ -172,7 +179,8 @@ impl System {
 
     fn own_heartbeat(&self, pattern: &Pattern, queue: &[u8], entry: &[u8], agent: &[u8]) -> Vec<u8> {
         let mut values = self.values_in(b"", queue);
-        values.insert("id".to_owned(), entry.to_vec());
+        // As the script will spell it.
+        values.insert("id".to_owned(), self.name(entry).id);
         values.insert("agent".to_owned(), agent.to_vec());
         pattern.fill(&values).unwrap_or_default()
     }
@@ -235,17 +243,16 @@ impl System {
             return Ok(delays);
         }
         let fresh: Vec<_> = entries.filter(|entry| !self.silence.knows(queue, entry)).cloned().collect();
-        let timeout = i64::try_from(self.foreign.timeout.as_millis()).unwrap_or(i64::MAX);
         for (entry, bytes) in self.wrapped(queue, &fresh, LARGEST_READ).await? {
             let message = bytes.bytes().and_then(|bytes| Message::read(&bytes, ""));
             if let Some(eta) = message.and_then(|message| message.eta_ms) {
-                delays.insert(entry, eta.saturating_add(timeout));
+                delays.insert(entry, self.given_up_at(eta));
             }
         }
         Ok(delays)
     }
 
-    /// What stands in the running hash under these entries.
+    /// What stands in the running hash under these entries, or under the first of them where they are large.
     pub(super) async fn wrapped(
         &self,
         queue: &[u8],
@@ -256,13 +263,18 @@ impl System {
         let shape = Shape::of("HGET");
         let ask = |command: &[u8], entry: &Vec<u8>| vec![command.to_vec(), key.clone(), entry.clone()];
         let sizes: Vec<_> = entries.iter().map(|entry| ask(b"HSTRLEN", entry)).collect();
-        let mut small = Vec::new();
+        let (mut small, mut bytes) = (Vec::new(), 0);
         for (entry, size) in entries.iter().zip(self.queue.store().commands(&sizes).await?) {
-            match size {
+            let size = match size {
                 // What is of another type holds none of the layout's tasks.
                 Err(error) if error.is_wrong_type() => return Ok(Vec::new()),
-                size => small.push((entry, shape.int(size?)? <= largest)),
+                size => shape.int(size?)?,
+            };
+            bytes += if size <= largest { size } else { 0 };
+            if bytes > BYTES && !small.is_empty() {
+                break;
             }
+            small.push((entry, size <= largest));
         }
         let values: Vec<_> =
             small.iter().filter(|(_, small)| *small).map(|(entry, _)| ask(b"HGET", entry)).collect();

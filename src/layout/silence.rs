@@ -48,8 +48,10 @@ pub(super) struct Walk {
     pub(super) number: u64,
     pub(super) cursor: Vec<u8>,
     pub(super) at: usize,
-    /// Up to where a look at the leases went, in the score's own unit and by the server's clock.
-    pub(super) looked_until: Option<f64>,
+    /// Up to where a look at the leases went, in the score's own unit and by the server's clock; and when, by ours.
+    pub(super) looked_until: Option<(Duration, f64)>,
+    /// There were more entries than leases when it was looked at last.
+    pub(super) uneven: bool,
 }
 
 /// What is known of silent tasks.
@@ -96,7 +98,7 @@ impl Silence {
     }
 
     pub(super) fn len(&self) -> usize {
-        self.tasks.values().map(BTreeMap::len).sum()
+        self.watch.len()
     }
 
     pub(super) fn unsettled(&self) -> impl Iterator<Item = (&Vec<u8>, &Vec<u8>, &Silent)> {

@@ -20,6 +20,8 @@ pub(super) const PAGE: usize = 500;
 const PAGES: usize = 200;
 /// Silent tasks that are watched at once; the others wait until some of these are dealt with.
 const WATCHED: usize = 50_000;
+/// A lease that ended so long ago, or a time so far from now, may be of another unit: half a year.
+const PLAUSIBLE_MS: i64 = 183 * 86_400_000;
 /// What the clocks of machines that keep the same time differ by, generously.
 const SKEW_MS: i64 = 5000;
 
@@ -37,6 +39,10 @@ impl System {
         for queue in gone {
             self.silence.walks.remove(&queue);
             self.silence.forget(&queue, |_, _| true);
+        }
+        if matches!(self.layout().heartbeat, Heartbeat::Idle) {
+            // The server itself says how long something is out.
+            self.proven = true;
         }
         let mut running = 0;
         let mut keys = Vec::new();
@@ -59,7 +65,9 @@ impl System {
                 let Some(queue) = queues.get((self.silence.turn + step) % queues.len()) else { break };
                 pages = self.walk(queue, pages, now).await?;
                 if pages == 0 {
-                    self.silence.turn = (self.silence.turn + step) % queues.len();
+                    // One that was just walked to its end lets the next one begin.
+                    let over = self.silence.walks.get(queue).is_none_or(|walk| walk.cursor.is_empty());
+                    self.silence.turn = (self.silence.turn + step + usize::from(over)) % queues.len();
                     break;
                 }
             }
@@ -71,6 +79,10 @@ impl System {
                 Liveness::Suspect => fleet.suspect += 1,
                 Liveness::Lost => fleet.lost += 1,
             }
+        }
+        if self.silence.len() >= WATCHED {
+            // There may be any number more of them: guards must not take what isn't watched for alive.
+            fleet.suspect = running.saturating_sub(fleet.lost);
         }
         Ok(fleet)
     }
@@ -98,9 +110,16 @@ impl System {
         };
         #[allow(clippy::cast_precision_loss, reason = "a time in milliseconds is below 2^53")]
         let until = until_ms as f64 / unit.millis() as f64;
-        #[allow(clippy::cast_precision_loss, reason = "five seconds")]
-        let skew = SKEW_MS as f64 / unit.millis() as f64;
-        let looked_until = self.silence.walks.entry(queue.to_vec()).or_default().looked_until;
+        #[allow(clippy::cast_precision_loss, reason = "they are small")]
+        let [skew, plausible] = [SKEW_MS, PLAUSIBLE_MS].map(|ms| ms as f64 / unit.millis() as f64);
+        let before = self.silence.walks.entry(queue.to_vec()).or_default().looked_until;
+        // If the server's clock moved more than ours, all that became old by that is of a clock that is behind.
+        #[allow(clippy::cast_precision_loss, reason = "a time in milliseconds is below 2^53")]
+        let looked_until = before.filter(|(at, before)| {
+            let passed = now.saturating_sub(*at).as_millis() as f64 / unit.millis() as f64;
+            until - before <= passed + skew
+        });
+        let looked_until = looked_until.map(|(_, until)| until);
         let mut at = 0;
         let mut seen = BTreeSet::new();
         loop {
@@ -115,24 +134,29 @@ impl System {
                 let unsure = means == Means::Expires || old.unwrap_or(true);
                 let not_before = delays.get(&entry).copied();
                 let found = Found { at: seen.len(), unsure, not_before };
-                let shown = Shown { entry: entry.clone(), seen: score.into_bytes(), ..Shown::default() };
-                self.see(queue, shown, found, now);
+                // A time of these days is of the right key and unit, also if everybody has died since.
+                self.proven |= score.parse::<f64>().is_ok_and(|score| (score - until).abs() < plausible);
+                if self.silence.knows(queue, &entry) || self.silence.len() < WATCHED {
+                    let shown = Shown { entry: entry.clone(), seen: score.into_bytes(), ..Shown::default() };
+                    self.see(queue, shown, found, now);
+                }
                 seen.insert(entry);
             }
             at += all;
-            if all < PAGE || at >= WATCHED {
+            self.steps += 1;
+            if all < PAGE || at >= PAGE * PAGES {
                 break;
             }
         }
-        let whole = at < WATCHED;
+        let whole = at < PAGE * PAGES;
         if let Some(walk) = self.silence.walks.get_mut(queue) {
-            walk.looked_until = whole.then_some(until);
+            walk.looked_until = whole.then_some((now, until));
         }
         if whole {
             self.silence.forget(queue, |entry, silent| !silent.seen.is_empty() && !seen.contains(entry));
-            let all = self.sizes(Collection::SortedSet, vec![key]).await?.into_iter().sum::<u64>();
-            self.proven |= all > seen.len() as u64;
         }
+        let all = self.sizes(Collection::SortedSet, vec![key]).await?.into_iter().sum::<u64>();
+        self.proven |= all > at as u64;
         Ok(())
     }
 
@@ -163,7 +187,11 @@ impl System {
             let values = self.values_in(b"", queue);
             let leases = self.sizes(Collection::SortedSet, key.fill(&values).into_iter().collect()).await?;
             let held = self.layout().running.key.fill(&values).into_iter().collect();
-            if self.sizes_of_running(held).await? <= leases {
+            self.steps += 1;
+            // They are read one after the other: what is taken between is no reason to look at all.
+            let uneven = self.sizes_of_running(held).await? > leases;
+            let again = std::mem::replace(&mut walk.uneven, uneven);
+            if !uneven || !again {
                 self.silence.forget(queue, |_, silent| silent.seen.is_empty());
                 self.silence.walks.insert(queue.to_vec(), walk);
                 return Ok(pages);
@@ -288,6 +316,21 @@ impl System {
             self.silence.forget_one(queue, entry);
         } else if let Some(silent) = self.silence.task(queue, entry) {
             silent.settled = stays;
+        }
+    }
+
+    /// A lost task turned out to be due later: before this time of the server, ms, it isn't lost.
+    pub fn hold_task(&mut self, queue: &[u8], entry: &[u8], until_ms: i64) {
+        if let Some(silent) = self.silence.task(queue, entry) {
+            silent.not_before = Some(until_ms);
+        }
+    }
+
+    /// What waits for a person is tried again: perhaps it was mended.
+    pub(super) fn try_again(&mut self) {
+        let tasks = self.silence.tasks.values_mut().flat_map(BTreeMap::values_mut);
+        for task in tasks.filter(|task| task.settled == Some(Settled::Stuck)) {
+            task.settled = None;
         }
     }
 

@@ -58,6 +58,13 @@ impl StoreError {
         }
     }
 
+    /// Whether the user may do that, but not with this key.
+    #[must_use]
+    pub fn is_refused_key(&self) -> bool {
+        let detail = self.source.as_ref().and_then(|source| source.detail()).unwrap_or_default();
+        self.code.as_deref() == Some("NOPERM") && detail.contains("key")
+    }
+
     /// Something that this program doesn't do, and what to do instead.
     #[must_use]
     pub fn unsupported(doing: &str, advice: &str) -> Self {

@@ -128,8 +128,10 @@ fn settle_what_is_not_moved(
         unread += usize::from(why == Some(Settled::Stuck));
         if why.is_some() {
             system.settle_task(queue, &one.entry, why);
+        } else if let Some(time) = entry.not_before {
+            system.hold_task(queue, &one.entry, time);
         }
-        keep.push(why.is_none());
+        keep.push(why.is_none() && entry.not_before.is_none());
     }
     let (mut of_page, mut of_entries) = (keep.iter(), keep.iter());
     page.retain(|_| *of_page.next().unwrap_or(&false));

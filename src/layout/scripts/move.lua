@@ -134,6 +134,7 @@ local now_ms = string.format('%.0f', now)
 local of_all = { __index = { queue = queue, base = belongs, agent = agent, now_iso = ARGV[8], now_ms = now_ms,
   now = string.format('%.0f', math.floor(now / 1000)), now_ns = now_ms .. '000000' } }
 
+local read_bytes = 0
 -- All that is read of a task, before anything is written for any.
 local function read(at)
   local id = ARGV[at + 1]
@@ -149,11 +150,17 @@ local function read(at)
   end
   if task.put == '' then task.put = task.entry end
   if plan.running == 'stream' then
+    -- What is read of a stream is all of it, so enough is enough before.
+    if read_bytes > MOST_BYTES then
+      task.later = true
+      return task
+    end
     local found = call('XRANGE', running, task.entry, task.entry)[1]
     task.put = found and found[2]
     task.sound = found ~= nil
     -- More than Lua can hand on in one call: a person must look at it.
     task.broken = found and #found[2] > 4000
+    for _, text in ipairs(found and found[2] or {}) do read_bytes = read_bytes + #text end
   elseif plan.envelope then
     task.sound = call('HEXISTS', running, task.entry) == 1
     -- It came back under its old index: what it holds wasn't read.
@@ -282,13 +289,7 @@ if plan.of_task and plan.running == 'list' then
   take_out_together(tasks)
   take_out = function(_, task) return task.out and 1 or 0 end
 end
-local answers, moved, back, bytes = {}, {}, 0, 0
-local function size(task)
-  if type(task.put) ~= 'table' then return task.put and #task.put or 0 end
-  local sum = 0
-  for _, text in ipairs(task.put) do sum = sum + #text end
-  return sum
-end
+local answers, moved, back = {}, {}, 0
 -- Counts are kept by the task's name, which a copy in a stream gets anew.
 local function charge(task)
   local name = belongs .. ':' .. task.id
@@ -304,13 +305,12 @@ for i, task in ipairs(tasks) do
     answer = 'not_running'
   elseif task.alive then
     answer = 'alive'
-  elseif bytes > MOST_BYTES and not task.out then
+  elseif task.later then
     answer = 'later'
   elseif task.broken then
     -- One task's key of another type must not cost the others their turn; a person must look at it.
     answer = 'wrong_type'
   elseif take_out(task.entry, task) == 1 or plan.envelope and not task.sound then
-    bytes = bytes + size(task)
     if not task.sound then
       answer = 'no_record'
       count('skipped:no_record')

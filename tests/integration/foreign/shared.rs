@@ -61,7 +61,9 @@ impl Scene {
 
     /// These show life for all that they hold; where they hold nothing, somebody else does.
     pub(super) async fn beat_shared(&self, alive: &[&str]) {
-        let alive: Vec<_> = alive.iter().filter(|agent| **agent != NOBODY).collect();
+        if alive.contains(&NOBODY) {
+            return;
+        }
         let nobody_lives = alive.iter().all(|agent| self.taken_by(QUEUE, agent).is_empty());
         if nobody_lives && self.taken_by(ELSEWHERE, BYSTANDER).is_empty() {
             self.play_shared("register", BYSTANDER, ELSEWHERE, "", "").await;

@@ -422,3 +422,82 @@ async fn names_are_bytes_and_a_huge_payload_comes_back_too() {
     let Reply::List(streams) = store.command(&read).await.unwrap() else { panic!("nothing came back") };
     assert!(format!("{streams:?}").matches("120, 120, 120").count() >= 3, "all bytes are there");
 }
+
+#[tokio::test]
+async fn a_large_message_that_is_due_later_is_not_old_either() {
+    let mut scene = scene("celery", "").await;
+    scene.enqueue(2).await;
+    let all = list(&scene.store(), QUEUE).await;
+    let later = all[1]
+        .replace("\"eta\": null", "\"eta\": \"2999-01-01T00:00:00+00:00\"")
+        .replace("W1szXSwge31d", &"x".repeat(70_000));
+    scene.store().command(&["LSET", QUEUE, "1", &later]).await.unwrap();
+    scene.take("one", 0..2).await;
+    scene.passes(&[], "the other is lost", |report| resets(report) == 1).await;
+    for _ in 0..20 {
+        let report = scene.passes(&[], "it passes", |_| true).await;
+        assert_eq!(resets(&report), 0);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(scene.held_shared("one").await, 1);
+}
+
+/// As after a reboot of everything: nobody lives, and the sweeper has never seen anybody live.
+#[tokio::test]
+async fn where_times_are_plausible_the_dead_are_believed_to_be_dead() {
+    for preset in ["asynq", "rq", "celery", "streams"] {
+        let mut scene = scene(preset, "").await;
+        lose(&scene, 2).await;
+        let mut moved = 0;
+        while moved < 2 {
+            moved += resets(&scene.passes(&[NOBODY], preset, |report| resets(report) > 0).await);
+        }
+    }
+    // In seconds where milliseconds are meant, everybody died decades ago.
+    let mut scene = scene("asynq", "layout.heartbeat.unit = \"ms\"\n").await;
+    lose(&scene, 2).await;
+    let report = scene.passes(&[NOBODY], "it is held", |report| report.summary.held() == 2).await;
+    assert_eq!(report.guards[0].guard, Guard::Unproven);
+}
+
+#[tokio::test]
+async fn what_a_person_mends_comes_back() {
+    let mut scene = scene("celery", "").await;
+    lose(&scene, 1).await;
+    let tag = format!("tag-{}", id(0));
+    let sound = scene.store().command(&["HGET", "unacked", &tag]).await.unwrap();
+    let Reply::Bytes(sound) = sound else { panic!("{sound:?}") };
+    scene.store().command(&["HSET", "unacked", &tag, "[1]"]).await.unwrap();
+    scene.passes(&[], "it is stuck", |report| report.lost_running == 1).await;
+    let mend: [&[u8]; 4] = [b"HSET", b"unacked", tag.as_bytes(), &sound];
+    scene.store().command(&mend).await.unwrap();
+    scene.passes(&[], "it comes back", |report| resets(report) == 1).await;
+}
+
+/// The lock's name is made of the task's, which is a hash where the entry is a payload: look and script must agree.
+#[tokio::test]
+async fn of_payloads_without_a_name_the_lock_is_the_same_for_look_and_script() {
+    let own = r#"
+heartbeat = { of = "task", key = "lock:{id}" }
+running = { list = "mine:busy", id = "name" }
+pending = { list = "mine:todo", take = "right" }
+dead.list = "mine:dead"
+"#;
+    let text =
+        format!("[foreign.{NAME}]\nmode = \"enforce\"\nlost_after = \"50ms\"\n[foreign.{NAME}.layout]{own}");
+    let (server, settings) = (Server::start().await, settings(&text));
+    let mut sweeper = Sweeper::new(server.store(), sweeping(&settings), Arc::new(NoObserver));
+    let store = server.store();
+    for name in ["a", "b"] {
+        store.command(&["LPUSH", "mine:busy", &format!("{{\"name\":\"{name}\"}}")]).await.unwrap();
+    }
+    store.command(&["SET", "lock:a", "1"]).await.unwrap();
+    let name = QueueName::new(NAME).unwrap();
+    let queues = [(name.clone(), settings.policy_of(&name).clone())];
+    for _ in 0..40 {
+        sweeper.run_once(&queues, &CancellationToken::new()).await;
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(list(&store, "mine:busy").await, ["{\"name\":\"a\"}"]);
+    assert_eq!(list(&store, "mine:todo").await, ["{\"name\":\"b\"}"]);
+}
