@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use backstop::agent::{Agent, Client, Failure, NewTask, Predecessors, Task, new_task};
+use backstop::agent::{Agent, Client, Failure, NewTask, OnReconnect, Task, new_task};
 use backstop::core::id::{Identity, QueueName, TaskId};
 use backstop::store::{Options, Store};
 
@@ -25,7 +25,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     Agent::builder(store)
         .queue(queue)
         .identity(Identity::new("walker-1")?)
-        .predecessors(Predecessors::Resume)
+        .on_reconnect(OnReconnect::Resume)
         .count(1)
         .build()?
         .run(walk)

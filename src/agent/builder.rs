@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::account::OnAnswer;
+use super::reconnect::OnReconnect;
 use super::{Agent, AgentError};
 use crate::core::id::{Identity, QueueName};
 use crate::native::scripts::register::Wanted;
@@ -16,16 +17,6 @@ const MOST_HELD: usize = 256;
 /// The longest time to wait for an end, whatever was asked for: sums with it stay far from overflowing.
 const LONGEST: Duration = Duration::from_secs(365 * 86_400);
 
-/// What becomes of tasks that former sessions of the identity hold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Predecessors {
-    /// They go on here, with the checkpoint that was left, as far as the concurrency allows.
-    Resume,
-    /// They are given back, for any agent.
-    #[default]
-    GiveUp,
-}
-
 /// What an agent goes by.
 #[derive(Debug, Clone)]
 pub(super) struct Settings {
@@ -35,7 +26,7 @@ pub(super) struct Settings {
     pub(super) count: Option<u64>,
     pub(super) drain_timeout: Duration,
     pub(super) stop_grace: Duration,
-    pub(super) predecessors: Predecessors,
+    pub(super) on_reconnect: OnReconnect,
     pub(super) options: Options,
 }
 
@@ -49,7 +40,7 @@ pub struct Builder {
     count: Option<u64>,
     drain_timeout: Duration,
     stop_grace: Duration,
-    predecessors: Predecessors,
+    on_reconnect: OnReconnect,
     options: Options,
     stop: CancellationToken,
     on_answer: Option<OnAnswer>,
@@ -65,7 +56,7 @@ impl Builder {
             count: None,
             drain_timeout: Duration::from_secs(30),
             stop_grace: Duration::from_secs(5),
-            predecessors: Predecessors::default(),
+            on_reconnect: OnReconnect::default(),
             options: Options::default(),
             stop: CancellationToken::new(),
             on_answer: None,
@@ -116,9 +107,9 @@ impl Builder {
         self
     }
 
-    /// What becomes of tasks that former sessions of the identity hold; default: they are given back.
-    pub fn predecessors(mut self, choice: Predecessors) -> Self {
-        self.predecessors = choice;
+    /// What becomes of tasks that former sessions of the identity hold; default: they are reset.
+    pub fn on_reconnect(mut self, choice: OnReconnect) -> Self {
+        self.on_reconnect = choice;
         self
     }
 
@@ -167,7 +158,7 @@ impl Builder {
             count: self.count,
             drain_timeout: self.drain_timeout.min(LONGEST),
             stop_grace: self.stop_grace.min(LONGEST),
-            predecessors: self.predecessors,
+            on_reconnect: self.on_reconnect,
             options: self.options,
         };
         Ok(Agent { store: self.store, settings, stop: self.stop, on_answer: self.on_answer })

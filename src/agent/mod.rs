@@ -33,6 +33,7 @@ mod client;
 mod heart;
 mod hints;
 mod life;
+mod reconnect;
 mod reporter;
 mod running;
 mod session;
@@ -43,8 +44,9 @@ use std::future::Future;
 use tokio_util::sync::CancellationToken;
 
 pub use account::{Account, OnAnswer};
-pub use builder::{Builder, Predecessors};
+pub use builder::Builder;
 pub use client::{Client, EnqueueError, fresh_id, new_task};
+pub use reconnect::{Ask, Choice, Left, OnReconnect};
 pub use task::{CheckpointTooLarge, Failure, MAX_CHECKPOINT, StopReason, Task};
 
 pub use crate::native::scripts::enqueue::{Enqueued, MAX_PAYLOAD, NewTask};

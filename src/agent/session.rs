@@ -5,11 +5,13 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::AgentError;
-use super::builder::{Predecessors, Settings};
+use super::builder::Settings;
+use super::reconnect::{Choice, Left};
 use super::running::{Pairs, Running};
 use crate::core::id::{Identity, Nonce, Session};
 use crate::core::liveness::Rhythm;
 use crate::native::scripts::adopt::{Adopt, Adopted};
+use crate::native::scripts::fail::Fail;
 use crate::native::scripts::register::{HeldTask, Register, RegisterAnswer, Wanted};
 use crate::native::scripts::release::Release;
 use crate::native::scripts::take::Taken;
@@ -57,8 +59,8 @@ pub(super) async fn register(
 }
 
 impl Begun {
-    /// Adopts what predecessors hold, as far as there is room and the settings say so, and gives back the rest. The
-    /// adopted tasks are on the list already when this returns.
+    /// Adopts, gives back or fails what predecessors hold, as was decided. The adopted tasks are on the list already when
+    /// this returns.
     pub(super) async fn settle(
         &mut self,
         queue: &Queue,
@@ -68,12 +70,18 @@ impl Begun {
     ) -> Result<Vec<Taken>, AgentError> {
         let mut adopted = Vec::new();
         while !self.held.is_empty() {
-            let pairs: Pairs = self.held.drain(..).map(|task| (task.id, task.token)).collect();
-            let room = match settings.predecessors {
-                Predecessors::Resume => settings.concurrency.saturating_sub(adopted.len()),
-                Predecessors::GiveUp => 0,
-            };
-            let (mine, others) = pairs.split_at(room.min(pairs.len()));
+            let held: Vec<HeldTask> = self.held.drain(..).collect();
+            let pairs: Pairs = held.iter().map(|task| (task.id.clone(), task.token.clone())).collect();
+            let (mut mine, mut others, mut failed) = (Vec::new(), Vec::new(), Vec::new());
+            for HeldTask { session, id, token, task_type, checkpoint } in held {
+                let pair = (id.clone(), token.clone());
+                let left = Left { id, task_type, checkpoint, session, token };
+                match settings.on_reconnect.decide(left).await {
+                    Choice::Resume if adopted.len() + mine.len() < settings.concurrency => mine.push(pair),
+                    Choice::Resume | Choice::Reset => others.push(pair),
+                    Choice::Fail => failed.push(pair),
+                }
+            }
             for pairs in mine.chunks(50) {
                 adopted.extend(self.adopt(queue, pairs, running, stop).await?);
             }
@@ -81,6 +89,10 @@ impl Begun {
                 let delay = Some(Duration::ZERO);
                 let release = Release { session: self.session.clone(), delay, pairs: pairs.to_vec() };
                 until_answered(queue, &release, stop).await?;
+            }
+            for (id, token) in failed {
+                let error = b"its agent was lost, and the next one of its name was told to fail it".to_vec();
+                until_answered(queue, &Fail { id, token, error, jitter: 0, is_final: true }, stop).await?;
             }
             // Asking again with the same nonce gives the same session, and what is held still.
             let again = Register {

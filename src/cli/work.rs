@@ -10,16 +10,17 @@ use tokio_util::sync::CancellationToken;
 
 use super::run::{start_log, stop_on_signals};
 use super::{CliError, DONE, FAILED, Global, duration, out, own_binary};
-use crate::agent::{Agent, AgentError, Builder, Failure, Predecessors, Task};
+use crate::agent::{Agent, AgentError, Builder, Failure, OnReconnect, Task};
 use crate::core::id::{Identity, QueueName};
 use crate::demo::keeper;
 use crate::store::{Options, Store};
-use crate::work::{Outcome, Program};
+use crate::work::{Hear, Outcome, Program, as_variable, ask};
 
 /// Be an agent: run a command for each task
 ///
 /// The command gets the payload on standard input and BACKSTOP_TASK_ID, _TYPE, _ATTEMPT, _TOKEN and _QUEUE in its
-/// environment. Exit code 0 completes the task, 75 gives it back, any other fails it with the end of standard error as
+/// environment. A line "checkpoint TEXT" on file descriptor 3 leaves a text for the next attempt, which gets it as
+/// BACKSTOP_CHECKPOINT. Exit code 0 completes the task, 75 gives it back, any other fails it with the end of standard error as
 /// the reason. Everything that a command leaves running ends with its task.
 #[derive(Debug, clap::Args)]
 #[command(group(clap::ArgGroup::new("name")))]
@@ -46,15 +47,29 @@ pub(super) struct Args {
     /// What a command that must stop is given between SIGTERM and SIGKILL; less where others may have its task before
     #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "5s")]
     kill_after: Duration,
-    /// Go on with what the last process of this name was running, instead of giving it back
-    #[arg(long)]
-    resume: bool,
+    /// What becomes of tasks that the last process of this name held: they go on here as far as --concurrency allows, wait
+    /// again for anybody, become dead letters, or the command of --ask decides for each
+    #[arg(long, value_name = "CHOICE", value_enum, default_value_t = Choice::Reset)]
+    on_reconnect: Choice,
+    /// A shell command that decides: its first word on standard output is resume, reset or fail. It gets BACKSTOP_TASK_ID,
+    /// _TYPE, _TOKEN and _SESSION, and BACKSTOP_CHECKPOINT, in its environment, and 10 s
+    #[arg(long, value_name = "COMMAND", required_if_eq("on_reconnect", "ask"))]
+    ask: Option<OsString>,
     /// Append each answer about a completion to this file, for whoever keeps books of their own
     #[arg(long, value_name = "FILE", hide = true)]
     answers: Option<PathBuf>,
     /// The command and its arguments
     #[arg(last = true, required = true, value_name = "COMMAND")]
     command: Vec<OsString>,
+}
+
+/// What becomes of what the last process of a name held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Choice {
+    Resume,
+    Reset,
+    Fail,
+    Ask,
 }
 
 fn pool(text: &str) -> Result<(Identity, u32), String> {
@@ -104,7 +119,12 @@ fn builder(args: &Args, store: Store) -> Result<Builder, CliError> {
         .drain_timeout(args.drain_timeout)
         // The command has been killed by then; this is for what lies between.
         .stop_grace(args.kill_after.saturating_add(Duration::from_secs(1)))
-        .predecessors(if args.resume { Predecessors::Resume } else { Predecessors::GiveUp });
+        .on_reconnect(match (args.on_reconnect, args.ask.clone()) {
+            (Choice::Resume, _) => OnReconnect::Resume,
+            (Choice::Fail, _) => OnReconnect::Fail,
+            (Choice::Ask, Some(command)) => OnReconnect::ask(move |left| ask(command.clone(), left)),
+            (Choice::Reset | Choice::Ask, _) => OnReconnect::Reset,
+        });
     if let Some(book) = &args.answers {
         builder = builder.on_answer(keeper(book));
     }
@@ -131,14 +151,28 @@ fn builder(args: &Args, store: Store) -> Result<Builder, CliError> {
 
 async fn run_one(program: Arc<Program>, task: Task) -> Result<(), Failure> {
     let attempt = task.attempt().to_string();
-    let variables = [
+    let mut variables = vec![
         ("BACKSTOP_TASK_ID", task.id()),
         ("BACKSTOP_TASK_TYPE", task.task_type()),
         ("BACKSTOP_TASK_ATTEMPT", attempt.as_str()),
         ("BACKSTOP_TASK_TOKEN", task.token()),
         ("BACKSTOP_TASK_QUEUE", task.queue().as_str()),
     ];
-    match program.run(&variables, task.payload(), task.stop()).await {
+    let checkpoint = task.checkpoint().unwrap_or_default();
+    match as_variable(checkpoint) {
+        Some(text) => variables.push(("BACKSTOP_CHECKPOINT", text)),
+        None if checkpoint.is_empty() => {}
+        None => tracing::warn!(
+            task = task.id(),
+            "its checkpoint is no text, which no variable can hold: the command begins without"
+        ),
+    }
+    let saves = task.clone();
+    let hear: Hear = Arc::new(move |text| {
+        // Its length was looked at.
+        let _ = saves.save_checkpoint(text);
+    });
+    match program.run(&variables, task.payload(), task.stop(), hear).await {
         Outcome::Done => Ok(()),
         Outcome::GaveBack => Err(Failure::GiveBack(None)),
         Outcome::Failed(why) => Err(Failure::Retry(String::from_utf8_lossy(&why).into_owned())),

@@ -1,7 +1,10 @@
-//! Any program as an agent: one process a task, its payload on standard input, its exit code the outcome.
+//! Any program as an agent: one process a task, its payload on standard input, its exit code the outcome, and lines on
+//! file descriptor 3 for what it leaves to its next attempt.
 
+mod ask;
 mod output;
 mod reaper;
+mod words;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -9,13 +12,18 @@ use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use command_fds::CommandFdExt;
+use command_fds::FdMapping;
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, ChildStdin, Command};
 use tokio_util::sync::CancellationToken;
 
+pub use self::ask::ask;
 use self::reaper::Reaper;
 pub use self::reaper::{REAPER, reap};
+pub use self::words::Hear;
+use self::words::Words;
 use crate::private_server::command_with_parent;
 
 /// The exit code by which a program gives its task back: EX_TEMPFAIL of sysexits.h.
@@ -54,11 +62,17 @@ impl Program {
         Ok(Self { launcher, command, kill_after, reaper })
     }
 
-    /// Runs the command once, with these variables and this standard input, until it ends or `stop` says so. When this
-    /// returns, nothing of its process group is left.
-    pub async fn run(&self, variables: &[(&str, &str)], input: &[u8], stop: &CancellationToken) -> Outcome {
-        let mut child = match self.start(variables) {
-            Ok(child) => child,
+    /// Runs the command once, with these variables and this standard input, until it ends or `stop` says so. `hear` gets
+    /// what it leaves for its next attempt. When this returns, nothing of its process group is left.
+    pub async fn run(
+        &self,
+        variables: &[(&str, &str)],
+        input: &[u8],
+        stop: &CancellationToken,
+        hear: Hear,
+    ) -> Outcome {
+        let (mut child, words) = match self.start(variables, hear) {
+            Ok(started) => started,
             Err(error) => {
                 return Outcome::Failed(format!("could not start the command: {error}").into_bytes());
             }
@@ -76,10 +90,12 @@ impl Program {
                 // What it left running would go on with a task that is over.
                 group.kill();
                 let last = tail.last().await;
+                words.last().await;
                 ended(status, last)
             }
             None => {
                 self.end(&mut child, &mut group).await;
+                words.last().await;
                 Outcome::Stopped
             }
         };
@@ -87,7 +103,9 @@ impl Program {
         outcome
     }
 
-    fn start(&self, variables: &[(&str, &str)]) -> std::io::Result<Child> {
+    fn start(&self, variables: &[(&str, &str)], hear: Hear) -> std::io::Result<(Child, Words)> {
+        let (ours, theirs) = std::io::pipe()?;
+        let words = Words::of(ours.into(), hear)?;
         let program = self.command.first().cloned().unwrap_or_default();
         let mut command = Command::from(command_with_parent(&self.launcher, program));
         command
@@ -99,8 +117,10 @@ impl Program {
             .stdin(Stdio::piped())
             .stdout(Stdio::inherit())
             .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
+            .kill_on_drop(true);
+        let mapping = FdMapping { parent_fd: theirs.into(), child_fd: words::DESCRIPTOR };
+        command.fd_mappings(vec![mapping]).map_err(std::io::Error::other)?;
+        Ok((command.spawn()?, words))
     }
 
     async fn end(&self, child: &mut Child, group: &mut Group) {
@@ -170,4 +190,11 @@ fn ended(status: std::io::Result<ExitStatus>, last: Vec<u8>) -> Outcome {
         (Some(code), _) => Outcome::Failed(format!("exit code {code}").into_bytes()),
         (None, signal) => Outcome::Failed(format!("killed by signal {}", signal.unwrap_or(0)).into_bytes()),
     }
+}
+
+/// A checkpoint as a variable of the environment, where it can be one: text without a NUL byte.
+#[must_use]
+pub fn as_variable(checkpoint: &[u8]) -> Option<&str> {
+    let text = std::str::from_utf8(checkpoint).ok()?;
+    Some(text).filter(|text| !text.is_empty() && !text.contains('\0'))
 }

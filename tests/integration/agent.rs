@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use backstop::agent::{
-    Account, Agent, AgentError, Builder, Client, Failure, Predecessors, StopReason, new_task,
+    Account, Agent, AgentError, Builder, Client, Failure, OnReconnect, StopReason, new_task,
 };
 use backstop::core::id::{Identity, QueueName, Session};
 use backstop::core::policy::{QueuePolicy, StopOnAgent};
@@ -232,7 +232,7 @@ async fn a_predecessors_task_goes_on_from_its_checkpoint() {
         keys.len() == 1
     };
     eventually("the checkpoint is saved", saved).await;
-    let second = agent(&server, "a").predecessors(Predecessors::Resume).count(0).build().unwrap();
+    let second = agent(&server, "a").on_reconnect(OnReconnect::Resume).count(0).build().unwrap();
     let account = second
         .run(|task| async move {
             assert_eq!((task.checkpoint(), task.attempt()), (Some(&b"half way"[..]), 2));

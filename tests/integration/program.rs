@@ -14,7 +14,12 @@ fn shell(script: &str) -> Program {
 }
 
 async fn run(script: &str, input: &[u8]) -> Outcome {
-    shell(script).run(&[("BACKSTOP_TASK_ID", "t1")], input, &CancellationToken::new()).await
+    shell(script).run(&[("BACKSTOP_TASK_ID", "t1")], input, &CancellationToken::new(), nobody()).await
+}
+
+/// Somebody who hears nothing of what a program leaves.
+fn nobody() -> backstop::work::Hear {
+    std::sync::Arc::new(|_| {})
 }
 
 fn alive(pid: &str) -> bool {
@@ -34,7 +39,7 @@ async fn the_exit_code_is_the_outcome_and_standard_error_the_reason() {
 #[tokio::test]
 async fn a_command_that_cannot_be_started_is_a_failure_that_says_so() {
     let program = Program::new(backstop(), vec!["/no/such/program".into()], Duration::ZERO).unwrap();
-    let Outcome::Failed(why) = program.run(&[], b"", &CancellationToken::new()).await else {
+    let Outcome::Failed(why) = program.run(&[], b"", &CancellationToken::new(), nobody()).await else {
         panic!("it ran")
     };
     assert!(String::from_utf8_lossy(&why).contains("/no/such/program"), "{why:?}");
@@ -64,7 +69,7 @@ async fn a_program_that_ignores_sigterm_is_killed_with_all_its_children() {
     let program = shell(&script);
     let running = {
         let stop = stop.clone();
-        tokio::spawn(async move { program.run(&[], b"", &stop).await })
+        tokio::spawn(async move { program.run(&[], b"", &stop, nobody()).await })
     };
     let read = || std::fs::read_to_string(&pids).unwrap_or_default();
     eventually("both processes run", || async { read().lines().count() == 2 }).await;
@@ -98,4 +103,138 @@ async fn a_killed_agent_takes_along_what_its_commands_started() {
     agent.kill().unwrap();
     agent.wait().unwrap();
     eventually("nothing of the group is left", || async { !read().lines().any(alive) }).await;
+}
+
+#[tokio::test]
+async fn lines_on_descriptor_three_are_checkpoints_and_nothing_else_is() {
+    let heard = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let hear = {
+        let heard = std::sync::Arc::clone(&heard);
+        std::sync::Arc::new(move |text: &[u8]| heard.lock().unwrap().push(text.to_vec()))
+    };
+    let script = "echo checkpoint one >&3; echo nonsense >&3; (printf 'checkpoint '; head -c 70000 /dev/zero | tr '\\0' x; echo) >&3
+        echo 'checkpoint  two words ' >&3; printf 'checkpoint cut off' >&3";
+    let outcome = shell(script).run(&[], b"", &CancellationToken::new(), hear).await;
+    assert_eq!(outcome, Outcome::Done);
+    assert_eq!(*heard.lock().unwrap(), [b"one".to_vec(), b" two words ".to_vec()]);
+}
+
+/// A command that dies with its agent goes on where it was, under the agent's name; nobody told it what that was.
+#[tokio::test]
+async fn a_command_begins_with_the_checkpoint_that_was_left() {
+    let server = Server::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let seen = folder.path().join("seen");
+    let script = format!(
+        "echo \"$BACKSTOP_TASK_ATTEMPT:$BACKSTOP_CHECKPOINT\" >> {0}; test -n \"$BACKSTOP_CHECKPOINT\" && exit 0; echo 'checkpoint half way' >&3; sleep 600",
+        seen.display()
+    );
+    assert_eq!(cli::run(&server, &["enqueue", "--queue", "q", "x"]).0, 0);
+    let args = [
+        "work",
+        "--queue",
+        "q",
+        "--as",
+        "w",
+        "--on-reconnect",
+        "resume",
+        "--count",
+        "1",
+        "--",
+        "sh",
+        "-c",
+        &script,
+    ];
+    let mut agent = cli::command(&server, &args).spawn().unwrap();
+    let queue = server.queue("q");
+    eventually("its checkpoint is saved", || async {
+        let keys = queue.store().command(&["KEYS", &queue.keys().named("checkpoint:*")]).await.unwrap();
+        keys != backstop::store::Reply::List(Vec::new())
+    })
+    .await;
+    agent.kill().unwrap();
+    agent.wait().unwrap();
+    let next = [
+        "work",
+        "--queue",
+        "q",
+        "--as",
+        "w",
+        "--on-reconnect",
+        "resume",
+        "--count",
+        "0",
+        "--",
+        "sh",
+        "-c",
+        &script,
+    ];
+    assert_eq!(cli::run(&server, &next).0, 0);
+    assert_eq!(std::fs::read_to_string(&seen).unwrap(), "1:\n2:half way\n");
+}
+
+/// A task that ends its agent each time, alone in its queue: whatever the agent of that name is told to do with what was left,
+/// it ends as a dead letter.
+#[tokio::test]
+async fn a_task_that_kills_its_agent_each_time_becomes_a_dead_letter_by_each_choice() {
+    for (choice, reason, starts) in
+        [("resume", "poison", 5), ("reset", "poison", 5), ("fail", "failed", 2), ("ask", "poison", 5)]
+    {
+        let server = Server::start().await;
+        assert_eq!(cli::run(&server, &["enqueue", "--queue", "q", "x"]).0, 0);
+        let choose = ["--on-reconnect", choice];
+        let ask = if choice == "ask" { &["--ask", "echo resume"][..] } else { &[] };
+        let end = ["--count", "1", "--", "sh", "-c", "kill -9 $PPID"];
+        let args = [&["work", "--queue", "q", "--as", "w"][..], &choose, ask, &end].concat();
+        let dead = server.queue("q").keys().named("dead");
+        let mut began = 0;
+        while crate::support::number(&server.store(), &["ZCARD", &dead]).await == 0 {
+            began += 1;
+            assert!(began < 20, "{choice}: it goes round for ever");
+            let agent = std::cell::RefCell::new(cli::command(&server, &args).spawn().unwrap());
+            // The last one has nothing to run.
+            eventually("it dies, or settles the task", || async {
+                let gone = agent.borrow_mut().try_wait().unwrap().is_some();
+                gone || crate::support::number(&server.store(), &["ZCARD", &dead]).await == 1
+            })
+            .await;
+            let mut agent = agent.into_inner();
+            agent.kill().unwrap();
+            agent.wait().unwrap();
+        }
+        assert_eq!(began, starts, "{choice}");
+        let letter = cli::json(&server, &["dead", "list", "--queue", "q", "--json"]);
+        assert!(letter.to_string().contains(reason), "{choice}: {letter}");
+    }
+}
+
+#[tokio::test]
+async fn a_command_that_is_asked_decides_and_what_it_says_otherwise_resets() {
+    for (answer, expected) in [("echo fail", "dead"), ("echo nonsense", "pending"), ("exit 1", "pending")] {
+        let server = Server::start().await;
+        assert_eq!(cli::run(&server, &["enqueue", "--queue", "q", "--id", "t", "x"]).0, 0);
+        let first = ["work", "--queue", "q", "--as", "w", "--", "sh", "-c", "kill -9 $PPID"];
+        let mut agent = cli::command(&server, &first).spawn().unwrap();
+        agent.wait().unwrap();
+        let asked =
+            format!("test $BACKSTOP_TASK_ID = t && test -n $BACKSTOP_TASK_SESSION || exit 9; {answer}");
+        let next = [
+            "work",
+            "--queue",
+            "q",
+            "--as",
+            "w",
+            "--count",
+            "0",
+            "--on-reconnect",
+            "ask",
+            "--ask",
+            &asked,
+            "--",
+            "true",
+        ];
+        assert_eq!(cli::run(&server, &next).0, 0, "{answer}");
+        let task = cli::json(&server, &["explain", "t", "--json"]);
+        assert_eq!(task["state"], expected, "{answer}: {task}");
+    }
 }

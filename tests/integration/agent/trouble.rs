@@ -124,7 +124,7 @@ async fn an_agent_that_cannot_settle_gives_back_what_it_has_adopted() {
     server.store().command(&user.concat()).await.unwrap();
     let store = Store::connect(&format!("{}?user=half&pass=secret", server.url()), &Options::default());
     let next = Agent::builder(store.unwrap()).queue(queue()).identity(Identity::new("a").unwrap());
-    let next = next.concurrency(2).predecessors(Predecessors::Resume).build().unwrap();
+    let next = next.concurrency(2).on_reconnect(OnReconnect::Resume).build().unwrap();
     next.run(|_| async { Ok(()) }).await.unwrap_err();
     let session = session_of(&server, "a").await.unwrap();
     let running = server.queue("q").keys().running(session.as_str());
