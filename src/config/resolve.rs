@@ -66,7 +66,7 @@ pub(super) fn settings(file: &mut File, check_cron: CheckCron, problems: &mut Pr
     let foreign = foreign::resolve(std::mem::take(&mut file.foreign), &own, problems);
     Settings {
         redis_url: file.redis_url.as_ref().map(|at| at.value.clone()).unwrap_or_default(),
-        sweep: sweep(&file.sweep, policies.queues.keys(), check_cron, problems),
+        sweep: sweep(&file.sweep, policies.queues.keys(), !foreign.is_empty(), check_cron, problems),
         listen: or(&file.listen, |listen| *listen, LISTEN),
         guards: guards(&file.guards, &policies, foreign.values()),
         log: LogSettings {
@@ -81,6 +81,7 @@ pub(super) fn settings(file: &mut File, check_cron: CheckCron, problems: &mut Pr
 fn sweep<'q>(
     typed: &SweepFile,
     configured: impl Iterator<Item = &'q QueueName>,
+    watches: bool,
     check_cron: CheckCron,
     problems: &mut Problems<'_>,
 ) -> SweepSettings {
@@ -114,6 +115,7 @@ fn sweep<'q>(
     if let Some(at) = &typed.discover
         && !discover
         && queues.is_empty()
+        && !watches
     {
         problems.at(&at.place, "no queue would ever be swept; list some in sweep.queues, or leave this true");
     }

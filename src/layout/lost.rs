@@ -84,7 +84,7 @@ impl System {
         let returns = self.returns(self.layout().base(queue), entries.iter().map(|entry| &entry.id)).await?;
         for ((entry, one), returns) in entries.iter_mut().zip(lost).zip(returns) {
             entry.seen.clone_from(&one.seen);
-            entry.at = one.at;
+            (entry.at, entry.number) = (one.at, one.number);
             // What its group gave out again by itself counts as well.
             entry.returns = returns.max(one.given);
         }

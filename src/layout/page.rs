@@ -30,6 +30,8 @@ pub struct Entry {
     pub(super) seen: Vec<u8>,
     /// It is of a queue that the configuration doesn't list.
     pub not_ours: bool,
+    /// Tells this silence of a task from its next one; 0: its agent does.
+    pub(super) number: u64,
     /// It is due later: before this time of the server, ms, it isn't lost.
     pub not_before: Option<i64>,
     /// How many older entries stand before it, where all agents share a list.
@@ -43,10 +45,10 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// What tells this run of the task from its next one: its agent, or what it shows itself.
+    /// What tells this loss of the task from its next one: its agent, or the number of its silence.
     #[must_use]
     pub fn run(&self, agent: &str) -> String {
-        if self.seen.is_empty() { agent.to_owned() } else { String::from_utf8_lossy(&self.seen).into_owned() }
+        if self.number == 0 { agent.to_owned() } else { format!("#{}", self.number) }
     }
 }
 

@@ -29,6 +29,8 @@ pub(super) struct Silent {
     pub(super) not_before: Option<i64>,
     /// Nothing is done about it until it shows something else.
     pub(super) settled: Option<Settled>,
+    /// Tells this silence from the task's next one.
+    pub(super) number: u64,
     /// The walk in which it was found last.
     pub(super) walk: u64,
 }
@@ -40,6 +42,8 @@ pub enum Settled {
     Idle,
     /// A person must look at it.
     Stuck,
+    /// It is only observed, and was counted.
+    Counted,
 }
 
 /// How far a walk through a queue has come.
@@ -64,6 +68,8 @@ pub(super) struct Silence {
     /// The queue with which the next look begins.
     pub(super) turn: usize,
     pub(super) now_ms: i64,
+    /// Silences so far.
+    pub(super) numbers: u64,
 }
 
 /// A name for the watch: the queue's length keeps two of them apart.
@@ -82,6 +88,8 @@ pub struct Lost {
     pub seen: Vec<u8>,
     /// How often a stream gave it out before.
     pub given: u32,
+    /// Tells this silence from the task's next one.
+    pub number: u64,
     /// How long it was seen to be silent.
     pub silence: Duration,
     /// How late it is found.

@@ -80,6 +80,8 @@ impl System {
                 Liveness::Lost => fleet.lost += 1,
             }
         }
+        let counted = self.silence.tasks.values().flat_map(BTreeMap::values);
+        fleet.lost += counted.filter(|task| task.settled == Some(Settled::Counted)).count() as u64;
         if self.silence.len() >= WATCHED {
             // There may be any number more of them: guards must not take what isn't watched for alive.
             fleet.suspect = running.saturating_sub(fleet.lost);
@@ -257,9 +259,11 @@ impl System {
         }
         let walk = self.silence.walks.get(queue).map_or(0, |walk| walk.number);
         let Found { at, unsure, not_before } = found;
-        let silent =
-            Silent { seen: shown.seen, given: shown.given, at, unsure, not_before, settled: None, walk };
-        self.silence.tasks.entry(queue.to_vec()).or_default().insert(shown.entry, silent);
+        self.silence.numbers += 1;
+        let Shown { entry, seen, given, .. } = shown;
+        let number = self.silence.numbers;
+        let silent = Silent { seen, given, at, unsure, not_before, settled: None, number, walk };
+        self.silence.tasks.entry(queue.to_vec()).or_default().insert(entry, silent);
     }
 
     fn judge_task(&self, queue: &[u8], entry: &[u8], silent: &Silent) -> (Liveness, Duration) {
@@ -289,8 +293,8 @@ impl System {
             let (liveness, late_by) = self.judge_task(queue, entry, silent);
             if silent.not_before.is_none_or(|time| self.silence.now_ms >= time) && are(liveness) {
                 let silence = self.silence.watch.silence(&watched(queue, entry));
-                let Silent { at, seen, given, .. } = silent.clone();
-                let one = Lost { entry: entry.clone(), at, seen, given, silence, late_by };
+                let Silent { at, seen, given, number, .. } = silent.clone();
+                let one = Lost { entry: entry.clone(), at, seen, given, number, silence, late_by };
                 found.entry(queue.clone()).or_default().push(one);
             }
         }
@@ -334,11 +338,11 @@ impl System {
         }
     }
 
-    /// How many lost tasks wait for a person.
+    /// How many lost tasks stay: they wait for a person, or are only observed.
     #[must_use]
-    pub fn stuck(&self) -> usize {
+    pub fn stay(&self) -> usize {
         let tasks = self.silence.tasks.values().flat_map(BTreeMap::values);
-        tasks.filter(|task| task.settled == Some(Settled::Stuck)).count()
+        tasks.filter(|task| matches!(task.settled, Some(Settled::Stuck | Settled::Counted))).count()
     }
 }
 

@@ -17,9 +17,9 @@ impl Pass<'_> {
         system: &mut System,
         progress: &mut Progress,
     ) -> Result<(), StoreError> {
-        let stuck = system.stuck();
-        if stuck > 0 {
-            progress.note_stuck(progress.now_ms, std::time::Duration::ZERO, stuck);
+        let stay = system.stay();
+        if stay > 0 {
+            progress.note_stuck(progress.now_ms, std::time::Duration::ZERO, stay);
         }
         for (queue, mut lost) in system.lost_tasks() {
             progress.summary.sessions += lost.len() as u64;
@@ -66,6 +66,12 @@ impl Pass<'_> {
                 let verdicts = self.verdicts(entries);
                 let outcome = self.carry_out_page(state, system, &one, &verdicts, progress).await?;
                 left += outcome.left;
+                if self.policy.mode == Mode::Observe && held_by.is_none() {
+                    // Each is counted once; the next pass goes on with others.
+                    for one in &page {
+                        system.settle_task(&queue, &one.entry, Some(Settled::Counted));
+                    }
+                }
                 if outcome.moved > 0 {
                     // Booked at once: whatever ends this pass, the next one knows of it.
                     state.mass_loss.forgot(self.started.elapsed(), outcome.moved as u64);

@@ -1,5 +1,10 @@
-"""Dramatiq: one worker of four threads, which takes eight jobs at a time. See peer.py."""
+"""Dramatiq: one worker of four threads, which takes eight jobs at a time. See peer.py.
 
+PEER_HEARTBEAT_MS: after how long without a beat a worker itself takes another for dead, 60000.
+PEER_MAINTENANCE: how often it looks for such, in a million commands, 1000.
+"""
+
+import os
 import signal
 import sys
 
@@ -12,7 +17,11 @@ from dramatiq.brokers.redis import RedisBroker  # noqa: E402
 
 THREADS = 4
 
-broker = RedisBroker(url=f"unix://{peer.REDIS}")
+broker = RedisBroker(
+    url=f"unix://{peer.REDIS}",
+    heartbeat_timeout=int(os.environ.get("PEER_HEARTBEAT_MS", "60000")),
+    maintenance_chance=int(os.environ.get("PEER_MAINTENANCE", "1000")),
+)
 dramatiq.set_broker(broker)
 sleep = dramatiq.actor(peer.job, actor_name="sleep")
 

@@ -85,3 +85,21 @@ async fn two_daemons_and_a_restart_of_redis_lose_nothing() {
     scene.finished(JOBS).await;
     eventually("nobody holds anything", || async { held(&scene).await == 0 }).await;
 }
+
+/// Each of its commands looks for dead workers, and finds them when Backstop does.
+#[tokio::test]
+async fn its_own_recovery_at_the_same_moment_loses_nothing() {
+    let mut scene = scene().await;
+    scene.env = vec![("PEER_HEARTBEAT_MS", "4000"), ("PEER_MAINTENANCE", "1000000")];
+    let _daemon = scene.daemon();
+    scene.enqueue(JOBS, 100);
+    let mut first = scene.worker();
+    eventually("it works", || async { scene.done() > 5 }).await;
+    scene.stop_at_work(&first, 4).await;
+    let _others = [scene.worker(), scene.worker()];
+    eventually("work goes on", || async { scene.done() > 30 }).await;
+    first.kill();
+    scene.finished(JOBS).await;
+    eventually("nobody holds anything", || async { held(&scene).await == 0 }).await;
+    assert_eq!(number(&scene.server.store(), &["HLEN", "dramatiq:default.msgs"]).await, 0);
+}

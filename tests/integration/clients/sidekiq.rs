@@ -25,13 +25,49 @@ async fn keys(scene: &Scene, pattern: &str) -> Vec<String> {
     }
 }
 
-#[tokio::test]
+/// Whether Sidekiq can be run; what isn't run must be seen.
 #[allow(clippy::print_stderr, reason = "what isn't run must be seen")]
-async fn a_killed_workers_jobs_are_finished_by_others_and_nothing_is_left_behind() {
-    if std::env::var_os("BACKSTOP_TEST_WITHOUT_DEBIAN").is_some_and(|value| value == "1") {
+fn is_there() -> bool {
+    let without = std::env::var_os("BACKSTOP_TEST_WITHOUT_DEBIAN").is_some_and(|value| value == "1");
+    if without {
         eprintln!(
             "NOT RUN: Sidekiq (needs the Debian packages ruby-sidekiq and ruby-gitlab-sidekiq-fetcher)"
         );
+    }
+    !without
+}
+
+/// Lets the heartbeats of a process that is dead or stopped lapse.
+async fn lapse(scene: &Scene, pid: u32) {
+    for key in keys(scene, &format!("reliable-fetcher-heartbeat-*-{pid}-*")).await {
+        scene.server.store().command(&["DEL", &key]).await.unwrap();
+    }
+}
+
+/// Stops a process while it runs a job.
+async fn stop_at_work(scene: &Scene, process: &Process) {
+    let pid = process.0.id();
+    eventually("it is stopped at work", || async {
+        process.signal(Signal::STOP);
+        let holds = !keys(scene, &format!("working:*:{pid}:*")).await.is_empty();
+        if !holds {
+            process.signal(Signal::CONT);
+        }
+        holds
+    })
+    .await;
+}
+
+async fn nothing_is_left(scene: &Scene, jobs: usize) {
+    scene.finished(jobs).await;
+    eventually("nobody holds anything", || async { keys(scene, "working:*").await.is_empty() }).await;
+    let count = scene.count();
+    assert_eq!((&count["pending"], &count["dead"]), (&0.into(), &0.into()), "{count}");
+}
+
+#[tokio::test]
+async fn a_killed_workers_jobs_are_finished_by_others_and_nothing_is_left_behind() {
+    if !is_there() {
         return;
     }
     let scene = scene().await;
@@ -42,14 +78,71 @@ async fn a_killed_workers_jobs_are_finished_by_others_and_nothing_is_left_behind
     eventually("it works", || async { scene.done() > 5 }).await;
     let _others = [scene.worker(), scene.worker()];
     eventually("work goes on", || async { scene.done() > 30 }).await;
+    stop_at_work(&scene, &first).await;
     let pid = first.0.id();
     first.kill();
-    for key in keys(&scene, &format!("reliable-fetcher-heartbeat-*-{pid}-*")).await {
-        scene.server.store().command(&["DEL", &key]).await.unwrap();
-    }
-    scene.finished(300).await;
+    lapse(&scene, pid).await;
+    nothing_is_left(&scene, 300).await;
     assert!(scene.resets().await >= 1, "what it held came back\n{}", scene.log());
-    eventually("nobody holds anything", || async { keys(&scene, "working:*").await.is_empty() }).await;
-    let count = scene.count();
-    assert_eq!((&count["pending"], &count["dead"]), (&0.into(), &0.into()), "{count}");
+}
+
+#[tokio::test]
+async fn a_paused_process_that_comes_back_harms_nobody() {
+    if !is_there() {
+        return;
+    }
+    let scene = scene().await;
+    let _daemon = scene.daemon();
+    scene.enqueue(200, 100);
+    let first = scene.worker();
+    eventually("it works", || async { scene.done() > 5 }).await;
+    stop_at_work(&scene, &first).await;
+    let _other = scene.worker();
+    lapse(&scene, first.0.id()).await;
+    scene.finished(200).await;
+    assert!(scene.resets().await > 0, "the paused one's jobs were run by the other\n{}", scene.log());
+    first.signal(Signal::CONT);
+    nothing_is_left(&scene, 200).await;
+}
+
+#[tokio::test]
+async fn two_daemons_and_a_restart_of_redis_lose_nothing() {
+    if !is_there() {
+        return;
+    }
+    let mut scene = scene().await;
+    let _daemons = [scene.daemon(), scene.daemon()];
+    scene.enqueue(200, 100);
+    let mut first = scene.worker();
+    eventually("it works", || async { scene.done() > 5 }).await;
+    stop_at_work(&scene, &first).await;
+    let _other = scene.worker();
+    eventually("work goes on", || async { scene.done() > 20 }).await;
+    let pid = first.0.id();
+    first.kill();
+    scene.server.inner.restart().await.unwrap();
+    lapse(&scene, pid).await;
+    nothing_is_left(&scene, 200).await;
+}
+
+/// Its cleaner takes jobs out one by one; what it took is its own to put back.
+#[tokio::test]
+async fn its_own_cleaner_at_the_same_moment_loses_nothing() {
+    if !is_there() {
+        return;
+    }
+    let mut scene = scene().await;
+    scene.config = scene.config.replace("lost_after = \"1s\"", "lost_after = \"10ms\"");
+    let _daemon = scene.daemon();
+    scene.enqueue(200, 100);
+    let mut first = scene.worker();
+    eventually("it works", || async { scene.done() > 5 }).await;
+    stop_at_work(&scene, &first).await;
+    let _other = scene.worker();
+    eventually("work goes on", || async { scene.done() > 20 }).await;
+    let pid = first.0.id();
+    first.kill();
+    lapse(&scene, pid).await;
+    scene.server.store().command(&["DEL", "reliable-fetcher-cleanup-lock"]).await.unwrap();
+    nothing_is_left(&scene, 200).await;
 }

@@ -501,3 +501,25 @@ dead.list = "mine:dead"
     assert_eq!(list(&store, "mine:busy").await, ["{\"name\":\"a\"}"]);
     assert_eq!(list(&store, "mine:todo").await, ["{\"name\":\"b\"}"]);
 }
+
+/// A week of observing must count all that would have been moved, also where that is more than a pass looks at.
+#[tokio::test]
+async fn observing_counts_each_loss_once_and_all_of_them() {
+    let mut scene = Scene::new("bullmq", "").await;
+    let store = scene.store();
+    let fill = "for i = 1, 4000 do redis.call('LPUSH', KEYS[1], 'j' .. i) redis.call('HSET', 'bull:low.mail:j' .. i, 'name', 'x') end";
+    store.command(&["EVAL", fill, "1", "bull:low.mail:active"]).await.unwrap();
+    let mut counted = 0;
+    while counted < 4000 {
+        let report =
+            scene.passes(&[], "more are counted", |report| !report.summary.observed.is_empty()).await;
+        counted += report.summary.observed.values().sum::<u64>();
+    }
+    let report = scene.passes(&[], "it passes", |_| true).await;
+    assert_eq!((counted, report.lost_running, report.summary.observed.len()), (4000, 4000, 0));
+    // One shows life, and is lost again: that is another loss.
+    store.command(&["SET", "bull:low.mail:j7:lock", "1", "PX", "60"]).await.unwrap();
+    scene.pass().await;
+    let report = scene.passes(&[], "it is lost again", |report| !report.summary.observed.is_empty()).await;
+    assert_eq!(report.summary.observed.values().sum::<u64>(), 1);
+}
