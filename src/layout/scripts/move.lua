@@ -293,7 +293,8 @@ local answers, moved, back = {}, {}, 0
 -- Counts are kept by the task's name, which a copy in a stream gets anew.
 local function charge(task)
   local name = belongs .. ':' .. task.id
-  if not task.again then return call('HINCRBY', counts, name, 1) end
+  -- A count that is no number must not keep what was taken out from being put back.
+  if not task.again then return redis.pcall('HINCRBY', counts, name, 1) end
   local before = (tonumber(call('HGET', counts, name)) or 0) + (tonumber(call('HGET', counts_before, name)) or 0)
   call('HDEL', counts, name)
   call('HDEL', counts_before, name)
