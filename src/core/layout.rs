@@ -312,6 +312,18 @@ pub enum Order {
     Stream,
 }
 
+impl Order {
+    /// The type of the collection.
+    #[must_use]
+    pub fn collection(&self) -> Collection {
+        match self {
+            Self::List(_) => Collection::List,
+            Self::Score(_) | Self::Field(_) => Collection::SortedSet,
+            Self::Stream => Collection::Stream,
+        }
+    }
+}
+
 /// Where in a list a task goes back to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Position {

@@ -4,10 +4,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::System;
 use super::page::Cursor;
-use super::{Entry, System};
-use crate::core::decision::decide_lost;
-use crate::core::facts::TaskFacts;
 use crate::core::layout::{Agents, Heartbeat, Life, Means};
 use crate::core::watch::Sign;
 use crate::core::words::Action;
@@ -139,7 +137,7 @@ impl System {
                 let page = rest.get(..self.fits(rest)).unwrap_or(rest);
                 let entries = self.entries_of(&queue, page).await?;
                 for entry in &entries {
-                    match self.would_do(entry) {
+                    match entry.verdict(&self.foreign.policy.task) {
                         _ if entry.not_ours => {}
                         _ if entry.id.is_empty() => found.unreadable += 1,
                         Action::Reset => found.would_reset += 1,
@@ -150,11 +148,6 @@ impl System {
             }
         }
         Ok(())
-    }
-
-    fn would_do(&self, entry: &Entry) -> Action {
-        let task = TaskFacts { abandonments: entry.returns, ..TaskFacts::default() };
-        decide_lost(&task, &self.foreign.policy.task, 0)
     }
 
     /// Whether leases lie decades from now, as the one that ends last does.
@@ -217,7 +210,7 @@ impl System {
             let page = self.page(agent, queue, &cursor).await?;
             let stay = page.entries.len();
             for entry in &page.entries {
-                match self.would_do(entry) {
+                match entry.verdict(&self.foreign.policy.task) {
                     Action::Reset => found.would_reset += 1,
                     _ => found.would_dead_letter += 1,
                 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{AT_ONCE, System, Tasks};
-use crate::core::layout::{Collection, Envelope, Life, Order, Queues};
+use crate::core::layout::{Collection, Envelope, Life, Queues};
 use crate::core::pattern::Values;
 use crate::store::{Reply, Shape, StoreError};
 
@@ -31,11 +31,7 @@ impl System {
             pending.extend(self.layout().pending.key.fill(&values));
             dead.extend(self.layout().dead.key.fill(&values));
         }
-        let waiting = match self.layout().pending.order {
-            Order::List(_) => Collection::List,
-            Order::Score(_) | Order::Field(_) => Collection::SortedSet,
-            Order::Stream => Collection::Stream,
-        };
+        let waiting = self.layout().pending.order.collection();
         if dead == pending {
             // Where the next agent fails what is set aside, it waits for that among the others.
             dead.clear();
@@ -47,9 +43,8 @@ impl System {
             running: 0,
         };
         if self.life() == Life::Tasks {
-            let keys =
-                queues.iter().filter_map(|queue| self.layout().running.key.fill(&self.values_in(b"", queue)));
-            tasks.running = self.sizes_of_running(keys.collect()).await?.into_iter().sum();
+            // The look before this counted them.
+            tasks.running = self.silence.running;
             if self.layout().running.kind == Collection::Stream {
                 tasks.pending = self.not_given_out(&queues).await?;
             }
@@ -78,8 +73,7 @@ impl System {
     /// What groups have not read yet. Redis before 7.0 doesn't say.
     async fn not_given_out(&self, queues: &[Vec<u8>]) -> Result<u64, StoreError> {
         let group = self.layout().running.group.clone().unwrap_or_default().into_bytes();
-        let keys =
-            queues.iter().filter_map(|queue| self.layout().running.key.fill(&self.values_in(b"", queue)));
+        let keys = queues.iter().filter_map(|queue| self.of_running(queue));
         let all: Vec<_> = keys.map(|key| vec![b"XINFO".to_vec(), b"GROUPS".to_vec(), key]).collect();
         let mut sum = 0;
         for answer in self.queue.store().commands(&all).await? {

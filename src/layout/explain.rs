@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
-use super::System;
 use super::page::Cursor;
+use super::{System, kombu};
 use crate::core::layout::{Collection, End, Envelope, Heartbeat, Id, Life, Means, Order};
 use crate::core::pattern::Values;
 use crate::store::{Reply, Shape, StoreError};
@@ -80,11 +80,7 @@ impl System {
         queues.dedup();
         for queue in &queues {
             let values = self.values_in(b"", queue);
-            let waiting = match self.layout().pending.order {
-                Order::List(_) => Collection::List,
-                Order::Score(_) | Order::Field(_) => Collection::SortedSet,
-                Order::Stream => Collection::Stream,
-            };
+            let waiting = self.layout().pending.order.collection();
             let (pending, dead) = (self.layout().pending.key.clone(), self.layout().dead.clone());
             // What a stream has given out stands in it, too.
             let taken = waiting == Collection::Stream && !found.places.is_empty();
@@ -158,11 +154,11 @@ impl System {
 
     async fn held_by_queues(&self, id: &[u8], found: &mut Explained) -> Result<(), StoreError> {
         for queue in self.queues_of(b"").await? {
-            let Some(key) = self.layout().running.key.fill(&self.values_in(b"", &queue)) else { continue };
+            let Some(key) = self.of_running(&queue) else { continue };
             let (mut cursor, mut pages) = (Vec::new(), 0);
             loop {
                 let (shown, next) = match self.page_of_running(&queue, &cursor).await {
-                    Err(error) if error.is_wrong_type() || error.is_no_group() => break,
+                    Err(error) if error.is_no_group() => break,
                     other => other?,
                 };
                 pages += 1;
@@ -195,8 +191,7 @@ impl System {
             return Ok(entries.iter().map(|entry| self.name(entry).id).collect());
         }
         let wrapped = self.wrapped(queue, entries, 1 << 20).await?;
-        let name =
-            |bytes: Vec<u8>| super::kombu::Message::read(&bytes, "").map(|message| message.id.into_bytes());
+        let name = |bytes: Vec<u8>| kombu::Message::read(&bytes, "").map(|message| message.id.into_bytes());
         Ok(wrapped.into_iter().map(|(tag, bytes)| bytes.bytes().and_then(name).unwrap_or(tag)).collect())
     }
 
@@ -232,29 +227,21 @@ impl System {
                 other => Ok(!shape.list(other?)?.is_empty()),
             };
         }
-        let command: &[u8] = if kind == Collection::List { b"LRANGE" } else { b"ZRANGE" };
-        let shape = Shape::of("LRANGE");
         // The next to be taken first: that is where what was put back stands.
-        let right =
-            matches!(self.layout().pending.order, Order::List(End::Right)) && kind == Collection::List;
+        let end = match self.layout().pending.order {
+            Order::List(end) if kind == Collection::List => end,
+            _ => End::Left,
+        };
         for page in 0..PAGES {
-            let (from, until) = (page * ENTRIES, (page + 1) * ENTRIES - 1);
-            let (low, high) = if right {
-                (format!("-{}", until + 1), format!("-{}", from + 1))
-            } else {
-                (from.to_string(), until.to_string())
-            };
-            let parts: [&[u8]; 4] = [command, key, low.as_bytes(), high.as_bytes()];
-            let entries = match self.queue.store().command(&parts).await {
+            let entries = match self.range(kind, key, end, page * ENTRIES, ENTRIES).await {
                 Err(error) if error.is_wrong_type() => return Ok(false),
-                other => shape.list(other?)?,
+                other => other?,
             };
             let all = entries.len();
             for entry in entries {
-                let entry = shape.bytes(entry)?;
-                let wrapped = || super::kombu::waiting(&entry).is_some_and(|name| name.as_bytes() == id);
-                let kombu = self.layout().running.envelope == Envelope::Kombu;
-                if entry == id || self.name(&entry).id == id || kombu && wrapped() {
+                let wrapped = || kombu::waiting(&entry).is_some_and(|name| name.as_bytes() == id);
+                let enveloped = self.layout().running.envelope == Envelope::Kombu;
+                if entry == id || self.name(&entry).id == id || enveloped && wrapped() {
                     return Ok(true);
                 }
             }

@@ -89,7 +89,7 @@ impl System {
         for (name, answer) in names.into_iter().zip(answers) {
             match answer {
                 // It has other readers, was deleted meanwhile, or is none of ours to look at.
-                Err(error) if error.is_wrong_type() || error.is_no_group() || error.is_refused_key() => {}
+                Err(error) if error.is_no_group() || error.is_refused_key() => {}
                 Err(error) => return Err(error),
                 Ok(_) => found.push(name),
             }

@@ -28,8 +28,9 @@ impl System {
     /// # Errors
     /// [`StoreError`].
     pub async fn locate(&mut self, queue: &[u8], lost: Vec<Lost>) -> Result<Vec<Lost>, StoreError> {
-        let key = self.layout().running.key.fill(&self.values_in(b"", queue));
-        let (Collection::List, Some(key)) = (self.layout().running.kind, key) else { return Ok(lost) };
+        let (Collection::List, Some(key)) = (self.layout().running.kind, self.of_running(queue)) else {
+            return Ok(lost);
+        };
         let mut missing: BTreeMap<_, _> = lost.into_iter().map(|one| (one.entry.clone(), one)).collect();
         let (mut found, mut at) = (Vec::new(), 0);
         while !missing.is_empty() {

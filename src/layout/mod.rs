@@ -97,8 +97,6 @@ pub struct System {
     proven: bool,
     /// Steps of looking for names, not asked for yet.
     steps: u64,
-    /// Queues of which it was said that their tasks can't be moved.
-    told: std::sync::Mutex<BTreeSet<Vec<u8>>>,
     /// A version of the system that its layout doesn't know.
     strange_version: Option<String>,
     /// Agents that the last discovery saw live and hold nothing.
@@ -129,15 +127,8 @@ impl System {
             others: 0,
             steps: 0,
             strange_version: None,
-            told: std::sync::Mutex::default(),
             strangers: Vec::new(),
         }
-    }
-
-    /// Whether it was said before that this queue's tasks can't be moved.
-    #[must_use]
-    pub fn told(&self, queue: &[u8]) -> bool {
-        self.told.lock().is_ok_and(|mut told| !told.insert(queue.to_vec()))
     }
 
     /// Whether each task shows life for itself, or its agent does.

@@ -4,7 +4,11 @@ use std::time::Duration;
 
 use super::System;
 use super::plan::read_end;
+use crate::core::decision::decide_lost;
+use crate::core::facts::TaskFacts;
 use crate::core::layout::{Collection, End, Id};
+use crate::core::policy::TaskPolicy;
+use crate::core::words::Action;
 use crate::store::{Reply, Shape, StoreError};
 
 /// Entries on a page, and about how many bytes: what one script moves without blocking Redis for long.
@@ -45,6 +49,13 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// What is to be done with it, now that it is lost.
+    #[must_use]
+    pub fn verdict(&self, policy: &TaskPolicy) -> Action {
+        let task = TaskFacts { abandonments: self.returns, ..TaskFacts::default() };
+        decide_lost(&task, policy, 0)
+    }
+
     /// What tells this loss of the task from its next one: its agent, or the number of its silence.
     #[must_use]
     pub fn run(&self, agent: &str) -> String {
@@ -131,36 +142,41 @@ impl System {
         from: &Cursor,
         most: usize,
     ) -> Result<(Vec<Vec<u8>>, Vec<u8>), StoreError> {
-        let store = self.queue.store();
-        let bytes = |shape: &Shape<'_>, reply| {
-            shape.list(reply)?.into_iter().map(|one| shape.bytes(one)).collect::<Result<Vec<_>, _>>()
-        };
-        let (first, last) = (from.skip, from.skip + most - 1);
         match self.layout().running.kind {
-            Collection::List => {
-                let shape = Shape::of("LRANGE");
-                let (low, high) = match self.read_end() {
-                    End::Left => (first.to_string(), last.to_string()),
-                    End::Right => (format!("-{}", last + 1), format!("-{}", first + 1)),
-                };
-                let parts: [&[u8]; 4] = [b"LRANGE", key, low.as_bytes(), high.as_bytes()];
-                let mut entries = bytes(&shape, store.command(&parts).await?)?;
-                if self.read_end() == End::Right {
-                    entries.reverse();
-                }
-                Ok((entries, Vec::new()))
-            }
-            Collection::SortedSet => {
-                let shape = Shape::of("ZRANGE");
-                let (first, last) = (first.to_string(), last.to_string());
-                let parts: [&[u8]; 4] = [b"ZRANGE", key, first.as_bytes(), last.as_bytes()];
-                Ok((bytes(&shape, store.command(&parts).await?)?, Vec::new()))
+            kind @ (Collection::List | Collection::SortedSet) => {
+                let end = if kind == Collection::List { self.read_end() } else { End::Left };
+                Ok((self.range(kind, key, end, from.skip, most).await?, Vec::new()))
             }
             _ => {
                 let at = if from.at.is_empty() { b"0".as_slice() } else { &from.at };
                 self.scan_members(key, at, most).await
             }
         }
+    }
+
+    /// So many entries of a list or a sorted set, counted from this end.
+    pub(super) async fn range(
+        &self,
+        kind: Collection,
+        key: &[u8],
+        end: End,
+        from: usize,
+        most: usize,
+    ) -> Result<Vec<Vec<u8>>, StoreError> {
+        let shape = Shape::of("LRANGE");
+        let last = from + most - 1;
+        let (low, high) = match end {
+            End::Left => (from.to_string(), last.to_string()),
+            End::Right => (format!("-{}", last + 1), format!("-{}", from + 1)),
+        };
+        let command: &[u8] = if kind == Collection::List { b"LRANGE" } else { b"ZRANGE" };
+        let parts: [&[u8]; 4] = [command, key, low.as_bytes(), high.as_bytes()];
+        let page = shape.list(self.queue.store().command(&parts).await?)?;
+        let mut entries = page.into_iter().map(|one| shape.bytes(one)).collect::<Result<Vec<_>, _>>()?;
+        if end == End::Right {
+            entries.reverse();
+        }
+        Ok(entries)
     }
 
     /// A step through a set, or through the fields of a hash.
@@ -229,7 +245,7 @@ impl System {
         let names: Vec<_> = ids.map(|id| [queue, b":", id].concat()).collect();
         let shape = Shape::of("HMGET");
         let mut sums = vec![0_u32; names.len()];
-        let [now, before] = self.counts_keys().await?;
+        let [now, before] = self.counts_keys(self.queue.store().server_time().await?);
         let ask = |key: &str| {
             let mut parts = vec![b"HMGET".to_vec(), key.as_bytes().to_vec()];
             parts.extend(names.iter().cloned());
@@ -245,11 +261,10 @@ impl System {
     }
 
     /// The hashes that count returns, this week's and the last one's. A count lives for one to two weeks.
-    pub(super) async fn counts_keys(&self) -> Result<[String; 2], StoreError> {
-        let week =
-            self.queue.store().server_time().await? / i64::try_from(WEEK.as_millis()).unwrap_or(i64::MAX);
+    pub(super) fn counts_keys(&self, now_ms: i64) -> [String; 2] {
+        let week = now_ms / i64::try_from(WEEK.as_millis()).unwrap_or(i64::MAX);
         let keys = self.queue.keys();
-        Ok([keys.named(&format!("returns:{week}")), keys.named(&format!("returns:{}", week - 1))])
+        [keys.named(&format!("returns:{week}")), keys.named(&format!("returns:{}", week - 1))]
     }
 }
 

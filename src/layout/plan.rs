@@ -203,11 +203,7 @@ fn checks(layout: &Layout) -> Value {
         Collection::Stream => "XLEN",
         Collection::Key => "EXISTS",
     };
-    let waiting = match layout.pending.order {
-        Order::List(_) => "LLEN",
-        Order::Score(_) | Order::Field(_) => "ZCARD",
-        Order::Stream => "XLEN",
-    };
+    let waiting = size(layout.pending.order.collection());
     let mut checks = vec![
         json!([size(layout.running.kind), FIRST_OF_SYSTEM + 1]),
         json!([size(layout.dead.kind), FIRST_OF_SYSTEM + 4]),

@@ -18,7 +18,8 @@ const BYTES: i64 = 256 * 1024;
 const LARGEST_READ: i64 = 64 * 1024;
 
 impl System {
-    fn of_running(&self, queue: &[u8]) -> Option<Vec<u8>> {
+    /// Where all agents of a queue keep what they run.
+    pub(super) fn of_running(&self, queue: &[u8]) -> Option<Vec<u8>> {
         self.layout().running.key.fill(&self.values_in(b"", queue))
     }
 
@@ -41,7 +42,7 @@ impl System {
                     let count = shape.list(answer)?.into_iter().next().unwrap_or(Reply::Nil);
                     u64::try_from(shape.int(count)?).unwrap_or(0)
                 }
-                Err(error) if error.is_wrong_type() || error.is_no_group() => 0,
+                Err(error) if error.is_no_group() => 0,
                 Err(error) => return Err(error),
             });
         }
@@ -113,22 +114,9 @@ impl System {
         from: usize,
         most: usize,
     ) -> Result<Vec<Vec<u8>>, StoreError> {
-        let shape = Shape::of("LRANGE");
         let running = &self.layout().running;
-        let oldest_right = running.kind == Collection::List && running.oldest == End::Right;
-        let (low, high) = if oldest_right {
-            (format!("-{}", from + most), format!("-{}", from + 1))
-        } else {
-            (from.to_string(), (from + most - 1).to_string())
-        };
-        let command: &[u8] = if running.kind == Collection::List { b"LRANGE" } else { b"ZRANGE" };
-        let parts: [&[u8]; 4] = [command, key, low.as_bytes(), high.as_bytes()];
-        let page = shape.list(self.queue.store().command(&parts).await?)?;
-        let mut entries = page.into_iter().map(|one| shape.bytes(one)).collect::<Result<Vec<_>, _>>()?;
-        if oldest_right {
-            entries.reverse();
-        }
-        Ok(entries)
+        let end = if running.kind == Collection::List { running.oldest } else { End::Left };
+        self.range(running.kind, key, end, from, most).await
     }
 
     /// What each of these entries shows. One that isn't there any more, where that can be told, is left out.
@@ -143,7 +131,7 @@ impl System {
             for answer in self.queue.store().commands(&entries.iter().map(ask).collect::<Vec<_>>()).await? {
                 match answer {
                     Ok(answer) => rows.push(answer),
-                    Err(error) if error.is_wrong_type() || error.is_no_group() => {}
+                    Err(error) if error.is_no_group() => {}
                     Err(error) => return Err(error),
                 }
             }

@@ -68,6 +68,8 @@ pub(super) struct Silence {
     /// The queue with which the next look begins.
     pub(super) turn: usize,
     pub(super) now_ms: i64,
+    /// Tasks that ran when they were looked at last.
+    pub(super) running: u64,
     /// Silences so far.
     pub(super) numbers: u64,
 }

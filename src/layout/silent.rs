@@ -44,14 +44,9 @@ impl System {
             // The server itself says how long something is out.
             self.proven = true;
         }
-        let mut running = 0;
-        let mut keys = Vec::new();
-        for queue in &queues {
-            keys.extend(self.layout().running.key.fill(&self.values_in(b"", queue)));
-        }
-        for size in self.sizes_of_running(keys).await? {
-            running += size;
-        }
+        let keys = queues.iter().filter_map(|queue| self.of_running(queue)).collect();
+        let running = self.sizes_of_running(keys).await?.into_iter().sum();
+        self.silence.running = running;
         if let Heartbeat::Score { .. } = self.layout().heartbeat {
             for queue in &queues {
                 self.leases(queue, now).await?;
@@ -131,13 +126,13 @@ impl System {
             for (entry, score) in page {
                 // A time that was past when we looked last, and that we didn't see: it was written since, by a clock that is
                 // behind. A lease, and all that the first look finds, may always be of such a clock.
-                let old =
-                    score.parse::<f64>().ok().zip(looked_until).map(|(score, until)| score < until - skew);
+                let time = score.parse::<f64>().ok();
+                let old = time.zip(looked_until).map(|(time, until)| time < until - skew);
                 let unsure = means == Means::Expires || old.unwrap_or(true);
                 let not_before = delays.get(&entry).copied();
                 let found = Found { at: seen.len(), unsure, not_before };
                 // A time of these days is of the right key and unit, also if everybody has died since.
-                self.proven |= score.parse::<f64>().is_ok_and(|score| (score - until).abs() < plausible);
+                self.proven |= time.is_some_and(|time| (time - until).abs() < plausible);
                 if self.silence.knows(queue, &entry) || self.silence.len() < WATCHED {
                     let shown = Shown { entry: entry.clone(), seen: score.into_bytes(), ..Shown::default() };
                     self.see(queue, shown, found, now);
@@ -165,15 +160,13 @@ impl System {
     /// Those that were silent when they were looked at last.
     async fn look_again(&mut self, now: Duration) -> Result<(), StoreError> {
         for queue in self.silence.tasks.keys().cloned().collect::<Vec<_>>() {
-            let known = self.silence.tasks.get(&queue).cloned().unwrap_or_default();
-            let entries: Vec<_> = known.keys().cloned().collect();
+            let known = self.silence.tasks.get(&queue);
+            let entries: Vec<_> = known.into_iter().flat_map(BTreeMap::keys).cloned().collect();
             for page in entries.chunks(PAGE) {
                 let mut gone: BTreeSet<_> = page.iter().collect();
                 for one in self.shown(&queue, page).await? {
                     gone.remove(&one.entry);
-                    if let Some(silent) = known.get(&one.entry) {
-                        self.see(&queue, one, Found { at: silent.at, ..Found::default() }, now);
-                    }
+                    self.see(&queue, one, Found::default(), now);
                 }
                 gone.into_iter().for_each(|entry| self.silence.forget_one(&queue, entry));
             }
@@ -188,7 +181,7 @@ impl System {
             // As many leases as entries: none is without.
             let values = self.values_in(b"", queue);
             let leases = self.sizes(Collection::SortedSet, key.fill(&values).into_iter().collect()).await?;
-            let held = self.layout().running.key.fill(&values).into_iter().collect();
+            let held = self.of_running(queue).into_iter().collect();
             self.steps += 1;
             // They are read one after the other: what is taken between is no reason to look at all.
             let uneven = self.sizes_of_running(held).await? > leases;
@@ -204,7 +197,7 @@ impl System {
             self.steps += 1;
             let (shown, next) = match self.page_of_running(queue, &walk.cursor).await {
                 // What is of another type, or has no such group, holds none of the layout's tasks.
-                Err(error) if error.is_wrong_type() || error.is_no_group() => (Vec::new(), None),
+                Err(error) if error.is_no_group() => (Vec::new(), None),
                 other => other?,
             };
             for one in shown {

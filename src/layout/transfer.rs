@@ -63,7 +63,8 @@ impl System {
         verdicts: &[(Entry, Action)],
     ) -> Result<Transfer, StoreError> {
         let shape = Shape::of("move");
-        let counts = self.counts_keys().await?;
+        let now_ms = self.queue.store().server_time().await?;
+        let counts = self.counts_keys(now_ms);
         let values = self.values_in(agent, queue);
         let Some(keys) = plan::keys(self.layout(), &values, counts) else {
             // The configuration refuses such layouts; should one slip through, nothing is moved.
@@ -84,7 +85,7 @@ impl System {
             .push(self.layout().base(queue))
             .push(seen)
             .push(cause.as_str())
-            .push(iso(self.queue.store().server_time().await?));
+            .push(iso(now_ms));
         let places = || verdicts.iter().map(|(entry, _)| entry.at);
         for edge in [places().min(), places().max()] {
             args.push(edge.unwrap_or(0).to_string());

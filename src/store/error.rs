@@ -95,10 +95,10 @@ impl StoreError {
         self.code.as_deref() == Some("WRONGTYPE")
     }
 
-    /// Whether a stream isn't there, or has no such group.
+    /// Whether a key isn't a stream that such a group reads: it is of another type, isn't there, or has other groups.
     #[must_use]
     pub fn is_no_group(&self) -> bool {
-        self.code.as_deref() == Some("NOGROUP")
+        self.is_wrong_type() || self.code.as_deref() == Some("NOGROUP")
     }
 
     /// The same, naming the queue: of several, a person must know which.

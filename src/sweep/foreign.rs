@@ -3,9 +3,6 @@
 use std::time::Duration;
 
 use super::pass::{Pass, Progress, QueueState};
-use crate::core::decision::decide_lost;
-use crate::core::facts::TaskFacts;
-use crate::core::guard::Moves;
 use crate::core::layout::Life;
 use crate::core::plan::{Batch, SessionPlan};
 use crate::core::policy::Mode;
@@ -69,23 +66,14 @@ impl Pass<'_> {
                 continue;
             }
             progress.summary.sessions += 1;
-            let held_by = progress.blocked.or_else(|| match progress.moves {
-                Moves::All => None,
-                Moves::Paced(n) => (n == 0).then_some(Guard::MassLoss),
-                Moves::None => Some(Guard::MassLoss),
-            });
+            let held_by = progress.held_by();
             let (mut left, mut moved, mut ended) = (0, 0, false);
             for queue in system.queues_of(&agent).await? {
                 let silence = system.silence(&agent);
                 let one = Agent { agent: &agent, queue: &queue, silence, late_by, held_by };
                 let (stay, went) = self.one_queue(state, system, &one, progress).await?;
                 if went > 0 && moved == 0 {
-                    // Booked at once: whatever ends this pass, the next one knows of it.
-                    state.mass_loss.forgot(self.started.elapsed(), 1);
-                    if let Moves::Paced(n) = progress.moves {
-                        progress.paced = true;
-                        progress.moves = Moves::Paced(n.saturating_sub(1));
-                    }
+                    self.book(state, progress, 1);
                 }
                 left += stay;
                 moved += went;
@@ -148,15 +136,11 @@ impl Pass<'_> {
     }
 
     pub(super) fn verdicts(&self, entries: Vec<Entry>) -> Vec<(Entry, Action)> {
-        let judge = |entry: &Entry| {
-            let task = TaskFacts { abandonments: entry.returns, ..TaskFacts::default() };
-            decide_lost(&task, &self.policy.task, 0)
+        let judge = |entry: Entry| {
+            let action = entry.verdict(&self.policy.task);
+            (entry, action)
         };
-        entries
-            .into_iter()
-            .map(|entry| (judge(&entry), entry))
-            .map(|(action, entry)| (entry, action))
-            .collect()
+        entries.into_iter().map(judge).collect()
     }
 
     /// Moves a page, or counts why not.
@@ -200,7 +184,7 @@ impl Pass<'_> {
             }
             Transfer::Paused => return Ok(Outcome::all_stay(all)),
             Transfer::Others => {
-                if system.told(one.queue) {
+                if !state.told.insert(one.queue.to_vec()) {
                     return Ok(Outcome::all_stay(all));
                 }
                 tracing::error!(

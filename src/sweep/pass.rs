@@ -43,6 +43,8 @@ pub(super) struct QueueState {
     resume_at: Cursor,
     pub(super) open: Vec<Guard>,
     walk: Walk,
+    /// Queues of that system of which it was said that their tasks can't be moved.
+    pub(super) told: HashSet<Vec<u8>>,
     /// The system of another kind that this queue stands for.
     pub(super) foreign: Option<System>,
 }
@@ -60,6 +62,7 @@ impl QueueState {
             resume_at: Cursor::default(),
             open: Vec::new(),
             walk: Walk::default(),
+            told: HashSet::new(),
             foreign: None,
         }
     }
@@ -92,6 +95,15 @@ pub(super) struct Progress {
 }
 
 impl Progress {
+    /// What keeps the next lost ones where they are.
+    pub(super) fn held_by(&self) -> Option<Guard> {
+        self.blocked.or_else(|| match self.moves {
+            Moves::All => None,
+            Moves::Paced(n) => (n == 0).then_some(Guard::MassLoss),
+            Moves::None => Some(Guard::MassLoss),
+        })
+    }
+
     /// Remembers what stays abandoned after this pass: so many tasks of one that, at `now_ms`, is lost for `late_by`.
     pub(super) fn note_stuck(&mut self, now_ms: i64, late_by: Duration, tasks: usize) {
         let since = now_ms.saturating_sub(i64::try_from(late_by.as_millis()).unwrap_or(i64::MAX));
@@ -209,6 +221,15 @@ impl Pass<'_> {
             cursor,
         };
         state.queue.run(&observe).await
+    }
+
+    /// Books so many that were lost and are dealt with. At once: whatever ends this pass, the next one knows of it.
+    pub(super) fn book(&self, state: &mut QueueState, progress: &mut Progress, n: u64) {
+        state.mass_loss.forgot(self.started.elapsed(), n);
+        if let Moves::Paced(n) = progress.moves {
+            progress.paced = true;
+            progress.moves = Moves::Paced(n.saturating_sub(1));
+        }
     }
 
     /// Books tasks that were left alone, and why.
