@@ -131,6 +131,19 @@ impl Scene {
         .await;
     }
 
+    /// Of three workers the first is killed while it holds so many jobs; the other two.
+    async fn first_of_three_is_killed(&self, jobs: usize, holds: u64) -> [Process; 2] {
+        self.enqueue(jobs, 100);
+        // The one that will be killed is at work before the others begin.
+        let mut first = self.worker();
+        eventually("it works", || async { self.done() > 5 }).await;
+        self.stop_at_work(&first, holds).await;
+        let others = [self.worker(), self.worker()];
+        eventually("work goes on", || async { self.done() > 30 }).await;
+        first.kill();
+        others
+    }
+
     /// Longer than any client needs to poll.
     async fn finished(&self, jobs: usize) {
         for _ in 0..2 {

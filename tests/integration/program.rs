@@ -130,22 +130,12 @@ async fn a_command_begins_with_the_checkpoint_that_was_left() {
         seen.display()
     );
     assert_eq!(cli::run(&server, &["enqueue", "--queue", "q", "x"]).0, 0);
-    let args = [
-        "work",
-        "--queue",
-        "q",
-        "--as",
-        "w",
-        "--on-reconnect",
-        "resume",
-        "--count",
-        "1",
-        "--",
-        "sh",
-        "-c",
-        &script,
-    ];
-    let mut agent = cli::command(&server, &args).spawn().unwrap();
+    let work = |count| {
+        let (name, choice) =
+            (["work", "--queue", "q", "--as", "w"], ["--on-reconnect", "resume", "--count", count]);
+        [&name[..], &choice, &["--", "sh", "-c", &script]].concat()
+    };
+    let mut agent = cli::command(&server, &work("1")).spawn().unwrap();
     let queue = server.queue("q");
     eventually("its checkpoint is saved", || async {
         let keys = queue.store().command(&["KEYS", &queue.keys().named("checkpoint:*")]).await.unwrap();
@@ -154,22 +144,7 @@ async fn a_command_begins_with_the_checkpoint_that_was_left() {
     .await;
     agent.kill().unwrap();
     agent.wait().unwrap();
-    let next = [
-        "work",
-        "--queue",
-        "q",
-        "--as",
-        "w",
-        "--on-reconnect",
-        "resume",
-        "--count",
-        "0",
-        "--",
-        "sh",
-        "-c",
-        &script,
-    ];
-    assert_eq!(cli::run(&server, &next).0, 0);
+    assert_eq!(cli::run(&server, &work("0")).0, 0);
     assert_eq!(std::fs::read_to_string(&seen).unwrap(), "1:\n2:half way\n");
 }
 

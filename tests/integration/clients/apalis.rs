@@ -13,18 +13,10 @@ const HELD: usize = 13;
 
 async fn scene(config: &str) -> Scene {
     // It is a program of its own, so `env` stands where others have an interpreter.
-    Scene::new("env".to_owned(), &tool("ensure-peers-rust", &[]), config).await
-}
-
-/// A worker that recovers others' jobs so late that it isn't its work that is seen.
-fn worker(scene: &Scene) -> Process {
-    worker_with(scene, None)
-}
-
-fn worker_with(scene: &Scene, setting: Option<(&str, &str)>) -> Process {
-    let ledger = scene.ledger();
-    let mut command = scene.peer(&["work", ledger.to_str().unwrap()]);
-    Process(command.env("PEER_MISSED_BEATS", "3600").envs(setting).spawn().unwrap())
+    let mut scene = Scene::new("env".to_owned(), &tool("ensure-peers-rust", &[]), config).await;
+    // Its workers recover others' jobs so late that it isn't their work that is seen.
+    scene.env = vec![("PEER_MISSED_BEATS", "3600")];
+    scene
 }
 
 /// Everything is done, once in apalis' own books, and nobody holds anything.
@@ -42,14 +34,7 @@ async fn all_done(scene: &Scene, jobs: usize) {
 async fn a_killed_workers_jobs_are_finished_by_others_and_nothing_is_left_behind() {
     let scene = scene(CONFIG).await;
     let _daemon = scene.daemon();
-    scene.enqueue(JOBS, 100);
-    // The one that will be killed is at work before the others begin.
-    let mut first = worker(&scene);
-    eventually("it works", || async { scene.done() > 5 }).await;
-    scene.stop_at_work(&first, 4).await;
-    let _others = [worker(&scene), worker(&scene)];
-    eventually("work goes on", || async { scene.done() > 30 }).await;
-    first.kill();
+    let _others = scene.first_of_three_is_killed(JOBS, 4).await;
     scene.finished(JOBS).await;
     assert!(scene.resets().await >= 4, "what it held came back\n{}", scene.log());
     let twice = scene.runs().values().filter(|(begun, _)| *begun > 1).count();
@@ -62,12 +47,12 @@ async fn when_all_workers_are_dead_their_jobs_wait_for_new_ones() {
     let scene = scene(CONFIG).await;
     let _daemon = scene.daemon();
     scene.enqueue(60, 200);
-    let mut first = worker(&scene);
+    let mut first = scene.worker();
     // Long enough for a second beat: before that nobody was seen to live.
     eventually("it works", || async { scene.done() > 30 }).await;
     first.kill();
     eventually("its jobs are back", || async { scene.count()["running"] == 0 }).await;
-    let _next = worker(&scene);
+    let _next = scene.worker();
     scene.finished(60).await;
     all_done(&scene, 60).await;
 }
@@ -77,10 +62,10 @@ async fn a_paused_worker_that_comes_back_is_refused_and_ends() {
     let scene = scene(CONFIG).await;
     let _daemon = scene.daemon();
     scene.enqueue(JOBS, 100);
-    let mut first = worker(&scene);
+    let mut first = scene.worker();
     eventually("it works", || async { scene.done() > 5 }).await;
     scene.stop_at_work(&first, 4).await;
-    let _other = worker(&scene);
+    let _other = scene.worker();
     scene.finished(JOBS).await;
     assert!(scene.resets().await >= 4, "the paused one's jobs were run by the other\n{}", scene.log());
     all_done(&scene, JOBS).await;
@@ -95,14 +80,14 @@ async fn two_daemons_and_a_restart_of_redis_lose_nothing() {
     let mut scene = scene(CONFIG).await;
     let _daemons = [scene.daemon(), scene.daemon()];
     scene.enqueue(JOBS, 100);
-    let mut first = worker(&scene);
+    let mut first = scene.worker();
     eventually("it works", || async { scene.done() > 5 }).await;
     scene.stop_at_work(&first, 4).await;
-    let _other = worker(&scene);
+    let _other = scene.worker();
     eventually("work goes on", || async { scene.done() > 30 }).await;
     first.kill();
     scene.server.inner.restart().await.unwrap();
-    let _next = worker(&scene);
+    let _next = scene.worker();
     scene.finished(JOBS).await;
     assert!(scene.resets().await >= 4, "what the killed one held came back\n{}", scene.log());
     all_done(&scene, JOBS).await;
@@ -110,13 +95,14 @@ async fn two_daemons_and_a_restart_of_redis_lose_nothing() {
 
 #[tokio::test]
 async fn where_its_own_recovery_is_first_nothing_is_moved_again() {
-    let scene = scene(&CONFIG.replace("5s", "9s")).await;
+    let mut scene = scene(&CONFIG.replace("5s", "9s")).await;
+    scene.env = vec![("PEER_MISSED_BEATS", "4")];
     let _daemon = scene.daemon();
     scene.enqueue(JOBS, 100);
-    let mut first = worker_with(&scene, Some(("PEER_MISSED_BEATS", "4")));
+    let mut first = scene.worker();
     eventually("it works", || async { scene.done() > 5 }).await;
     scene.stop_at_work(&first, 4).await;
-    let _other = worker_with(&scene, Some(("PEER_MISSED_BEATS", "4")));
+    let _other = scene.worker();
     first.kill();
     scene.finished(JOBS).await;
     let twice = scene.runs().values().filter(|(begun, _)| *begun > 1).count();
@@ -128,10 +114,10 @@ async fn where_its_own_recovery_is_first_nothing_is_moved_again() {
 /// It sleeps first, so that its worker could note that it has begun it.
 #[tokio::test]
 async fn a_job_that_ends_its_workers_is_set_aside() {
-    let scene = scene(&CONFIG.replace("5s", "3s")).await;
+    let mut scene = scene(&CONFIG.replace("5s", "3s")).await;
+    scene.env.push(("PEER_FATAL", "job-0"));
     let _daemon = scene.daemon();
-    let start = || worker_with(&scene, Some(("PEER_FATAL", "job-0")));
-    let mut workers = [start(), start()];
+    let mut workers = [scene.worker(), scene.worker()];
     scene.enqueue(1, 300);
     let mut deaths = 0;
     let began = std::time::Instant::now();
@@ -144,7 +130,7 @@ async fn a_job_that_ends_its_workers_is_set_aside() {
         for one in &mut workers {
             if one.0.try_wait().unwrap().is_some() {
                 deaths += 1;
-                *one = start();
+                *one = scene.worker();
             }
         }
         tokio::time::sleep(Duration::from_millis(50)).await;

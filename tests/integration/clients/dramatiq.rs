@@ -23,14 +23,7 @@ async fn held(scene: &Scene) -> usize {
 async fn a_killed_workers_jobs_are_finished_by_others_and_nothing_is_left_behind() {
     let scene = scene().await;
     let _daemon = scene.daemon();
-    scene.enqueue(JOBS, 100);
-    // The one that will be killed is at work before the others begin.
-    let mut first = scene.worker();
-    eventually("it works", || async { scene.done() > 5 }).await;
-    scene.stop_at_work(&first, 4).await;
-    let _others = [scene.worker(), scene.worker()];
-    eventually("work goes on", || async { scene.done() > 30 }).await;
-    first.kill();
+    let _others = scene.first_of_three_is_killed(JOBS, 4).await;
     scene.finished(JOBS).await;
     assert!(scene.resets().await >= 4, "what it held came back\n{}", scene.log());
     let twice = scene.runs().values().filter(|(begun, _)| *begun > 1).count();
@@ -92,13 +85,7 @@ async fn its_own_recovery_at_the_same_moment_loses_nothing() {
     let mut scene = scene().await;
     scene.env = vec![("PEER_HEARTBEAT_MS", "4000"), ("PEER_MAINTENANCE", "1000000")];
     let _daemon = scene.daemon();
-    scene.enqueue(JOBS, 100);
-    let mut first = scene.worker();
-    eventually("it works", || async { scene.done() > 5 }).await;
-    scene.stop_at_work(&first, 4).await;
-    let _others = [scene.worker(), scene.worker()];
-    eventually("work goes on", || async { scene.done() > 30 }).await;
-    first.kill();
+    let _others = scene.first_of_three_is_killed(JOBS, 4).await;
     scene.finished(JOBS).await;
     eventually("nobody holds anything", || async { held(&scene).await == 0 }).await;
     assert_eq!(number(&scene.server.store(), &["HLEN", "dramatiq:default.msgs"]).await, 0);

@@ -81,14 +81,7 @@ impl Scene {
 async fn killed(peer: &Peer) {
     let scene = scene(peer).await;
     let _daemon = scene.daemon();
-    scene.enqueue(JOBS, 100);
-    // The one that will be killed is at work before the others begin.
-    let mut first = scene.worker();
-    eventually("it works", || async { scene.done() > 5 }).await;
-    scene.stop_at_work(&first, peer.holds).await;
-    let _others = [scene.worker(), scene.worker()];
-    eventually("work goes on", || async { scene.done() > 30 }).await;
-    first.kill();
+    let _others = scene.first_of_three_is_killed(JOBS, peer.holds).await;
     scene.nothing_is_left(JOBS).await;
     assert!(
         scene.resets().await >= i64::try_from(peer.holds).unwrap(),
@@ -193,13 +186,7 @@ async fn a_clients_own_recovery_at_the_same_moment_loses_nothing() {
     for peer in &peers {
         let scene = scene(peer).await;
         let _daemon = scene.daemon();
-        scene.enqueue(JOBS, 100);
-        let mut first = scene.worker();
-        eventually("it works", || async { scene.done() > 5 }).await;
-        scene.stop_at_work(&first, peer.holds).await;
-        let _others = [scene.worker(), scene.worker()];
-        eventually("work goes on", || async { scene.done() > 30 }).await;
-        first.kill();
+        let _others = scene.first_of_three_is_killed(JOBS, peer.holds).await;
         scene.finished(JOBS).await;
         eventually("nobody holds anything", || async { scene.held() == 0 }).await;
         assert_eq!(scene.count()["pending"], 0, "{}", scene.log());

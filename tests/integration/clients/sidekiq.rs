@@ -58,6 +58,19 @@ async fn stop_at_work(scene: &Scene, process: &Process) {
     .await;
 }
 
+/// Of two processes the first is killed while it runs a job; the other one, and the number of the dead.
+async fn first_of_two_is_killed(scene: &Scene) -> (Process, u32) {
+    scene.enqueue(200, 100);
+    let mut first = scene.worker();
+    eventually("it works", || async { scene.done() > 5 }).await;
+    stop_at_work(scene, &first).await;
+    let other = scene.worker();
+    eventually("work goes on", || async { scene.done() > 20 }).await;
+    let pid = first.0.id();
+    first.kill();
+    (other, pid)
+}
+
 async fn nothing_is_left(scene: &Scene, jobs: usize) {
     scene.finished(jobs).await;
     eventually("nobody holds anything", || async { keys(scene, "working:*").await.is_empty() }).await;
@@ -112,14 +125,7 @@ async fn two_daemons_and_a_restart_of_redis_lose_nothing() {
     }
     let mut scene = scene().await;
     let _daemons = [scene.daemon(), scene.daemon()];
-    scene.enqueue(200, 100);
-    let mut first = scene.worker();
-    eventually("it works", || async { scene.done() > 5 }).await;
-    stop_at_work(&scene, &first).await;
-    let _other = scene.worker();
-    eventually("work goes on", || async { scene.done() > 20 }).await;
-    let pid = first.0.id();
-    first.kill();
+    let (_other, pid) = first_of_two_is_killed(&scene).await;
     scene.server.inner.restart().await.unwrap();
     lapse(&scene, pid).await;
     nothing_is_left(&scene, 200).await;
@@ -134,14 +140,7 @@ async fn its_own_cleaner_at_the_same_moment_loses_nothing() {
     let mut scene = scene().await;
     scene.config = scene.config.replace("lost_after = \"1s\"", "lost_after = \"10ms\"");
     let _daemon = scene.daemon();
-    scene.enqueue(200, 100);
-    let mut first = scene.worker();
-    eventually("it works", || async { scene.done() > 5 }).await;
-    stop_at_work(&scene, &first).await;
-    let _other = scene.worker();
-    eventually("work goes on", || async { scene.done() > 20 }).await;
-    let pid = first.0.id();
-    first.kill();
+    let (_other, pid) = first_of_two_is_killed(&scene).await;
     lapse(&scene, pid).await;
     scene.server.store().command(&["DEL", "reliable-fetcher-cleanup-lock"]).await.unwrap();
     nothing_is_left(&scene, 200).await;

@@ -1,5 +1,8 @@
 //! Tasks that show life for themselves: clocks that are wrong, what is due later, copies, pauses, versions, and two at once.
 
+mod celery;
+mod streams;
+
 use backstop::core::words::{Action, Guard};
 
 use super::*;
@@ -46,138 +49,6 @@ async fn a_clock_that_is_an_hour_behind_makes_no_task_lost() {
             tokio::time::sleep(Duration::from_millis(25)).await;
         }
     }
-}
-
-#[tokio::test]
-async fn a_message_that_is_due_later_is_not_old() {
-    let mut scene = scene("celery", "").await;
-    scene.enqueue(2).await;
-    // The next to be taken is due in an hour.
-    let all = list(&scene.store(), QUEUE).await;
-    let later = all[1].replace("\"eta\": null", "\"eta\": \"2999-01-01T00:00:00+00:00\"");
-    scene.store().command(&["LSET", QUEUE, "1", &later]).await.unwrap();
-    scene.take("one", 0..2).await;
-    scene.passes(&[], "the other is lost", |report| resets(report) == 1).await;
-    for _ in 0..20 {
-        let report = scene.passes(&[], "it passes", |_| true).await;
-        assert_eq!(resets(&report), 0);
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    assert_eq!(scene.held_shared("one").await, 1);
-}
-
-#[tokio::test]
-async fn a_message_comes_back_with_a_new_tag_that_its_first_worker_does_not_know() {
-    let mut scene = scene("celery", "").await;
-    lose(&scene, 1).await;
-    let before = list(&scene.store(), "low.mail").await;
-    assert!(before.is_empty());
-    scene.passes(&[], "it is lost", |report| resets(report) == 1).await;
-    let after = list(&scene.store(), "low.mail").await;
-    assert!(!after[0].contains(&format!("tag-{}", id(0))), "{after:?}");
-    assert!(
-        after[0].contains("\"big\": 12345678901234567890") && after[0].contains("\"stamps\": []"),
-        "{after:?}"
-    );
-    scene.take("two", 0..1).await;
-    // The first worker's late acknowledgement.
-    scene.ack_shared("one", &id(0)).await;
-    assert_eq!(scene.held_shared("two").await, 1, "the second one's entry stays");
-}
-
-#[tokio::test]
-async fn a_message_that_cannot_be_read_stays_where_it_is_and_is_counted() {
-    let mut scene = scene("celery", "").await;
-    lose(&scene, 2).await;
-    scene.store().command(&["HSET", "unacked", &format!("tag-{}", id(0)), "[1, \"\", \"q\"]"]).await.unwrap();
-    let report = scene.passes(&[], "the other is lost", |report| resets(report) == 1).await;
-    assert_eq!(report.lost_running, 1, "{report:?}");
-    let again = scene.passes(&[], "it is still there", |_| true).await;
-    assert_eq!((again.lost_running, resets(&again)), (1, 0));
-    assert_eq!(scene.held_shared("one").await, 1);
-}
-
-#[tokio::test]
-async fn a_message_too_large_to_be_read_stays_and_one_of_another_queue_is_nobodys_loss_here() {
-    let mut scene = scene("celery", "queues = [\"low.mail\"]\n").await;
-    lose(&scene, 3).await;
-    let store = scene.store();
-    let huge = format!("[{{\"x\": \"{}\"}}, \"\", \"q\"]", "x".repeat(17 << 20));
-    store.command(&["HSET", "unacked", &format!("tag-{}", id(0)), &huge]).await.unwrap();
-    let Reply::Bytes(other) = store.command(&["HGET", "unacked", &format!("tag-{}", id(1))]).await.unwrap()
-    else {
-        panic!("it is there")
-    };
-    let other = String::from_utf8(other).unwrap().replace("\"\", \"low.mail\"]", "\"\", \"other\"]");
-    store.command(&["HSET", "unacked", &format!("tag-{}", id(1)), &other]).await.unwrap();
-    let report = scene.passes(&[], "the third is lost", |report| resets(report) == 1).await;
-    assert_eq!(report.lost_running, 1, "{report:?}");
-    assert_eq!(scene.held_shared("one").await, 2, "both stand where they stood");
-    assert_eq!(list(&store, "low.mail").await.len(), 1);
-}
-
-#[tokio::test]
-async fn a_stream_that_others_read_is_left_alone_unless_copies_are_allowed() {
-    for (more, moved) in [("", 0), ("layout.running.copies = true\n", 1)] {
-        let mut scene = scene("streams", more).await;
-        lose(&scene, 1).await;
-        scene.store().command(&["XGROUP", "CREATE", QUEUE, "audit", "0"]).await.unwrap();
-        let report = scene.passes(&[], "it is lost", |report| resets(report) + report.lost_running > 0).await;
-        assert_eq!((resets(&report), report.lost_running), (moved, 1 - moved), "{more}");
-    }
-}
-
-#[tokio::test]
-async fn a_copy_carries_its_returns_and_a_trimmed_entry_is_taken_out() {
-    let mut scene = scene("streams", "max_abandonments = 2\n").await;
-    lose(&scene, 1).await;
-    for _ in 0..2 {
-        scene.passes(&[], "it is lost", |report| resets(report) == 1).await;
-        scene.take("one", 0..1).await;
-    }
-    let report =
-        scene.passes(&[], "it is set aside", |report| report.summary.did(Action::DeadLetter) == 1).await;
-    assert_eq!(resets(&report), 0);
-    assert_eq!(size(&scene.store(), "XLEN", "low.mail:dead").await, 1);
-    scene.enqueue(1).await;
-    scene.take("one", 0..1).await;
-    scene.store().command(&["XTRIM", QUEUE, "MAXLEN", "0"]).await.unwrap();
-    scene.passes(&[], "it is taken out", |report| !report.summary.skipped.is_empty()).await;
-    assert_eq!(scene.held_shared("one").await, 0);
-}
-
-/// What its own group gives out again (XCLAIM, XAUTOCLAIM) is a return, too.
-#[tokio::test]
-async fn a_task_that_its_group_gave_out_too_often_is_set_aside() {
-    let mut scene = scene("streams", "max_abandonments = 2\n").await;
-    lose(&scene, 1).await;
-    let entry = scene.entry_of("one", &id(0));
-    for _ in 0..2 {
-        let claim = ["XCLAIM", QUEUE, "taskiq", "two", "0", &entry];
-        scene.store().command(&claim).await.unwrap();
-    }
-    scene.passes(&[], "it is set aside", |report| report.summary.did(Action::DeadLetter) == 1).await;
-}
-
-#[tokio::test]
-async fn a_consumers_own_key_is_better_evidence_than_age() {
-    let mut scene = scene("streams", "layout.heartbeat.key = \"alive:{agent}\"\n").await;
-    scene.enqueue(2).await;
-    for agent in ["one", "two"] {
-        scene.store().command(&["SET", &format!("alive:{agent}"), "1"]).await.unwrap();
-    }
-    scene.take("one", 0..1).await;
-    scene.take("two", 1..2).await;
-    scene.pass().await;
-    scene.store().command(&["DEL", "alive:one"]).await.unwrap();
-    loop {
-        let report = scene.pass().await;
-        if resets(&report) == 1 {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    assert_eq!((scene.held_shared("one").await, scene.held_shared("two").await), (0, 1));
 }
 
 #[tokio::test]
@@ -399,49 +270,6 @@ async fn a_right_that_is_missing_leaves_a_shared_list_as_it_is() {
     }
 }
 
-#[tokio::test]
-async fn names_are_bytes_and_a_huge_payload_comes_back_too() {
-    let mut scene = scene("streams", "").await;
-    let store = scene.store();
-    let odd: &[u8] = b"o{d}d*[\xff]::\x00x";
-    store.command(&[b"XGROUP".as_slice(), b"CREATE", odd, b"taskiq", b"$", b"MKSTREAM"]).await.unwrap();
-    let payload = vec![b'x'; 3_000_000];
-    for _ in 0..3 {
-        store.command(&[b"XADD".as_slice(), odd, b"*", b"data", &payload]).await.unwrap();
-    }
-    let read =
-        [b"XREADGROUP".as_slice(), b"GROUP", b"taskiq", b"o\xff ne", b"COUNT", b"3", b"STREAMS", odd, b">"];
-    store.command(&read).await.unwrap();
-    let mut moved = 0;
-    while moved < 3 {
-        let report = scene.passes(&[], "they are lost", |report| resets(report) > 0).await;
-        moved += resets(&report);
-        assert!(report.summary.pages >= resets(&report), "no script carries several: {:?}", report.summary);
-    }
-    let read = [b"XREADGROUP".as_slice(), b"GROUP", b"taskiq", b"two", b"STREAMS", odd, b">"];
-    let Reply::List(streams) = store.command(&read).await.unwrap() else { panic!("nothing came back") };
-    assert!(format!("{streams:?}").matches("120, 120, 120").count() >= 3, "all bytes are there");
-}
-
-#[tokio::test]
-async fn a_large_message_that_is_due_later_is_not_old_either() {
-    let mut scene = scene("celery", "").await;
-    scene.enqueue(2).await;
-    let all = list(&scene.store(), QUEUE).await;
-    let later = all[1]
-        .replace("\"eta\": null", "\"eta\": \"2999-01-01T00:00:00+00:00\"")
-        .replace("W1szXSwge31d", &"x".repeat(70_000));
-    scene.store().command(&["LSET", QUEUE, "1", &later]).await.unwrap();
-    scene.take("one", 0..2).await;
-    scene.passes(&[], "the other is lost", |report| resets(report) == 1).await;
-    for _ in 0..20 {
-        let report = scene.passes(&[], "it passes", |_| true).await;
-        assert_eq!(resets(&report), 0);
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    assert_eq!(scene.held_shared("one").await, 1);
-}
-
 /// As after a reboot of everything: nobody lives, and the sweeper has never seen anybody live.
 #[tokio::test]
 async fn where_times_are_plausible_the_dead_are_believed_to_be_dead() {
@@ -458,20 +286,6 @@ async fn where_times_are_plausible_the_dead_are_believed_to_be_dead() {
     lose(&scene, 2).await;
     let report = scene.passes(&[NOBODY], "it is held", |report| report.summary.held() == 2).await;
     assert_eq!(report.guards[0].guard, Guard::Unproven);
-}
-
-#[tokio::test]
-async fn what_a_person_mends_comes_back() {
-    let mut scene = scene("celery", "").await;
-    lose(&scene, 1).await;
-    let tag = format!("tag-{}", id(0));
-    let sound = scene.store().command(&["HGET", "unacked", &tag]).await.unwrap();
-    let Reply::Bytes(sound) = sound else { panic!("{sound:?}") };
-    scene.store().command(&["HSET", "unacked", &tag, "[1]"]).await.unwrap();
-    scene.passes(&[], "it is stuck", |report| report.lost_running == 1).await;
-    let mend: [&[u8]; 4] = [b"HSET", b"unacked", tag.as_bytes(), &sound];
-    scene.store().command(&mend).await.unwrap();
-    scene.passes(&[], "it comes back", |report| resets(report) == 1).await;
 }
 
 /// The lock's name is made of the task's, which is a hash where the entry is a payload: look and script must agree.
