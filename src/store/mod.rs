@@ -4,6 +4,7 @@
 //! was answered, it was refused ([`Failure::Permanent`], [`Failure::Transient`]), or nobody knows whether it ran
 //! ([`Failure::Unknown`]): a time-out does not undo a script.
 
+mod connection;
 pub mod engine;
 mod error;
 mod reply;
@@ -13,8 +14,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use redis::aio::{ConnectionManager, ConnectionManagerConfig};
-
+use connection::Connection;
 pub use error::{Failure, StoreError};
 pub use reply::{Reply, Shape};
 pub use script::{Args, Script};
@@ -36,10 +36,11 @@ impl Default for Options {
     }
 }
 
-/// A connection to one Redis, shared by its clones, made when it is first used and again whenever it breaks.
+/// A connection to one Redis, shared by its clones, made when it is first used and again whenever it breaks or
+/// leaves a question unanswered.
 #[derive(Clone)]
 pub struct Store {
-    manager: ConnectionManager,
+    connection: Connection,
     client: redis::Client,
     observer: Arc<dyn Observer>,
 }
@@ -64,21 +65,17 @@ impl Store {
         }
         let wrong = |source| StoreError::from_redis("understand the address of Redis", source);
         let client = redis::Client::open(url).map_err(wrong)?;
-        let manager = Self::manager(&client, options)?;
-        Ok(Self { manager, client, observer: Arc::new(NoObserver) })
+        Self::prepare(client, options, Arc::new(NoObserver))
     }
 
-    fn manager(client: &redis::Client, options: &Options) -> Result<ConnectionManager, StoreError> {
-        // One retry with a short delay: with the server down each call would block for 9.5 s by default, and the
-        // callers' own next tick is the retry.
-        let config = ConnectionManagerConfig::new()
-            .set_number_of_retries(1)
-            .set_min_delay(Duration::from_millis(50))
-            .set_max_delay(Duration::from_millis(500))
-            .set_response_timeout(Some(options.response_timeout))
-            .set_connection_timeout(Some(options.connect_timeout));
-        ConnectionManager::new_lazy_with_config(client.clone(), config)
-            .map_err(|source| StoreError::from_redis("prepare a connection to Redis", source))
+    fn prepare(
+        client: redis::Client,
+        options: &Options,
+        observer: Arc<dyn Observer>,
+    ) -> Result<Self, StoreError> {
+        let connection = Connection::prepare(&client, options)
+            .map_err(|source| StoreError::from_redis("prepare a connection to Redis", source))?;
+        Ok(Self { connection, client, observer })
     }
 
     /// Another connection to the same Redis, belonging to the runtime in which this is called.
@@ -86,8 +83,7 @@ impl Store {
     /// # Errors
     /// As [`Self::connect`].
     pub fn again(&self, options: &Options) -> Result<Self, StoreError> {
-        let manager = Self::manager(&self.client, options)?;
-        Ok(Self { manager, client: self.client.clone(), observer: Arc::clone(&self.observer) })
+        Self::prepare(self.client.clone(), options, Arc::clone(&self.observer))
     }
 
     /// The same connection, reporting to `observer`.
@@ -125,7 +121,7 @@ impl Store {
         for part in parts {
             command.arg(part.as_ref());
         }
-        let answer: Result<redis::Value, _> = command.query_async(&mut self.manager.clone()).await;
+        let answer: Result<redis::Value, _> = self.connection.command(&command).await;
         let name = parts.first().map_or_else(Default::default, |name| String::from_utf8_lossy(name.as_ref()));
         answer.map(Reply::from).map_err(|e| self.failed(&format!("send {name}"), e))
     }
@@ -151,7 +147,7 @@ impl Store {
         }
         let doing = "send a page of commands";
         let answers: Result<Vec<redis::RedisResult<redis::Value>>, _> =
-            pipe.ignore_errors().query_async(&mut self.manager.clone()).await;
+            self.connection.pipeline(pipe.ignore_errors()).await;
         let answers = answers.map_err(|e| self.failed(doing, e))?;
         Ok(answers.into_iter().map(|one| one.map(Reply::from).map_err(|e| self.failed(doing, e))).collect())
     }
@@ -214,7 +210,7 @@ impl Store {
         for arg in args.iter() {
             command.arg(arg);
         }
-        command.query_async(&mut self.manager.clone()).await
+        self.connection.command(&command).await
     }
 
     fn failed(&self, doing: &str, source: redis::RedisError) -> StoreError {
