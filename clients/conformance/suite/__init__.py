@@ -1,0 +1,1 @@
+"""The parts of the conformance suite: see README.md beside run.py."""
