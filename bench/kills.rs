@@ -1,18 +1,9 @@
 //! kill -9 of real agents: how long until their tasks are runnable again.
 
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use crate::identity::{Process, command, daemon, until};
 use crate::{fleet, median, server};
-
-struct Process(Child);
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 const AGENTS: usize = 110;
 const KILLS: usize = 50;
@@ -32,33 +23,18 @@ async fn measure(what: &str, config: &str, span: Duration) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("backstop.toml");
     std::fs::write(&path, config).unwrap();
-    let command = |args: &[&str]| {
-        let mut command = Command::new(server::backstop());
-        command.args(args).env("BACKSTOP_REDIS_URL", private.url()).env("RUST_LOG", "error");
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        command
-    };
     fleet::enqueue(&queue, 0, AGENTS, 10).await;
-    let _daemon = Process(
-        command(&["run", "--listen", "127.0.0.1:0", "--config", path.to_str().unwrap()]).spawn().unwrap(),
-    );
-    let policy = queue.keys().named("policy");
-    while queue.store().hash(&policy).await.unwrap().is_empty() {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    let _daemon = daemon(&private, &queue, &path).await;
     let mut agents = Vec::new();
     for n in 0..AGENTS {
         let name = format!("a-{n}");
         agents.push(Process(
-            command(&["work", "--queue", "bench", "--as", &name, "--", "sleep", "600"]).spawn().unwrap(),
+            command(&private, &["work", "--queue", "bench", "--as", &name, "--", "sleep", "600"])
+                .spawn()
+                .unwrap(),
         ));
     }
-    let stats = queue.keys().named("stats");
-    while queue.store().hash(&stats).await.unwrap().get("taken").map(String::as_str)
-        != Some(&AGENTS.to_string())
-    {
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    until(&queue, "taken", AGENTS as i64).await;
     let mut killed = Vec::new();
     for agent in agents.iter_mut().take(KILLS) {
         let wobble = u64::from(getrandom::u32().unwrap() % 1000);

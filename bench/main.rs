@@ -3,7 +3,8 @@
 //!     make bench                                   # all of them, a few minutes
 //!     cargo bench --bench figures -- recover idle  # these
 //!
-//! Rows: recover, idle, way, million, memory, daemon, kills, foreign, beside.
+//! Rows: recover, idle, way, million, memory, daemon, kills, identity, pool, languages, foreign,
+//! beside.
 
 #![allow(
     clippy::unwrap_used,
@@ -21,7 +22,10 @@ mod beside;
 mod daemon;
 mod fleet;
 mod foreign;
+mod identity;
 mod kills;
+mod languages;
+mod pool;
 mod recover;
 mod server;
 mod tasks;
@@ -34,7 +38,21 @@ fn main() {
     runtime.block_on(async {
         let load = std::fs::read_to_string("/proc/loadavg").unwrap();
         println!("load average at the start: {}", load.trim());
-        for row in ["recover", "idle", "way", "million", "memory", "daemon", "kills", "foreign", "beside"] {
+        let rows = [
+            "recover",
+            "idle",
+            "way",
+            "million",
+            "memory",
+            "daemon",
+            "kills",
+            "identity",
+            "pool",
+            "languages",
+            "foreign",
+            "beside",
+        ];
+        for row in rows {
             if !wanted.is_empty() && !wanted.iter().any(|one| one == row) {
                 continue;
             }
@@ -46,6 +64,9 @@ fn main() {
                 "million" => tasks::million().await,
                 "memory" => tasks::memory().await,
                 "daemon" => daemon::run().await,
+                "identity" => identity::run().await,
+                "pool" => pool::run().await,
+                "languages" => languages::run(),
                 "foreign" => foreign::run().await,
                 "beside" => beside::run().await,
                 _ => kills::run().await,
