@@ -16,7 +16,7 @@ demo: ## Build, find or install a Redis, kill agents, and see their tasks come b
 
 test: ## Install what the tests need, and run all of them on a real Redis and a real Valkey
 	@if [ "$(ROOT)" = 0 ] && command -v apt-get >/dev/null; then \
-		tools/ensure-debian redis-server prometheus systemd ruby-sidekiq ruby-gitlab-sidekiq-fetcher; \
+		tools/ensure-debian redis-server prometheus systemd faketime ruby-sidekiq ruby-gitlab-sidekiq-fetcher; \
 	else \
 		tools/without-debian; \
 		export BACKSTOP_TEST_WITHOUT_DEBIAN=1; \
@@ -30,12 +30,13 @@ test: ## Install what the tests need, and run all of them on a real Redis and a 
 	valkey="$$(tools/ensure-redis --valkey)"; \
 	if [ "$$valkey" != "$$engine" ]; then \
 		echo "== on $$("$$valkey" --version | cut -d' ' -f1-3)"; \
-		BACKSTOP_REDIS_SERVER="$$valkey" "$${runner[@]}" --test integration; \
+		BACKSTOP_REDIS_SERVER="$$valkey" "$${runner[@]}" --test integration -- \
+			--skip languages::the_python --skip languages::the_node; \
 	fi
 
-test-clients: ## Run other systems' real clients beside Backstop, and nothing else
+test-clients: ## Run other systems' real clients beside Backstop, and our own in other languages
 	@engine="$$(tools/ensure-redis)"; \
-	BACKSTOP_REDIS_SERVER="$$engine" cargo test --quiet --test integration clients::
+	BACKSTOP_REDIS_SERVER="$$engine" cargo test --quiet --test integration --example conformance_driver clients:: languages::
 
 lint: ## Format, lints, documentation, the library alone
 	@cargo fmt --check

@@ -27,6 +27,7 @@ pub(super) struct Settings {
     pub(super) drain_timeout: Duration,
     pub(super) stop_grace: Duration,
     pub(super) on_reconnect: OnReconnect,
+    pub(super) wait_for_pool: bool,
     pub(super) options: Options,
 }
 
@@ -41,6 +42,7 @@ pub struct Builder {
     drain_timeout: Duration,
     stop_grace: Duration,
     on_reconnect: OnReconnect,
+    wait_for_pool: bool,
     options: Options,
     stop: CancellationToken,
     on_answer: Option<OnAnswer>,
@@ -57,6 +59,7 @@ impl Builder {
             drain_timeout: Duration::from_secs(30),
             stop_grace: Duration::from_secs(5),
             on_reconnect: OnReconnect::default(),
+            wait_for_pool: false,
             options: Options::default(),
             stop: CancellationToken::new(),
             on_answer: None,
@@ -78,6 +81,12 @@ impl Builder {
     /// A free name of `<prefix>-0` … `<prefix>-<size − 1>`, first one that left tasks behind; at most 500.
     pub fn pool(mut self, prefix: Identity, size: u32) -> Self {
         self.wanted = Some(Wanted::Pool { prefix, size });
+        self
+    }
+
+    /// Whether it waits until an identity of the pool is free, instead of ending with [`AgentError::PoolFull`].
+    pub fn wait_for_pool(mut self, wait: bool) -> Self {
+        self.wait_for_pool = wait;
         self
     }
 
@@ -159,6 +168,7 @@ impl Builder {
             drain_timeout: self.drain_timeout.min(LONGEST),
             stop_grace: self.stop_grace.min(LONGEST),
             on_reconnect: self.on_reconnect,
+            wait_for_pool: self.wait_for_pool,
             options: self.options,
         };
         Ok(Agent { store: self.store, settings, stop: self.stop, on_answer: self.on_answer })

@@ -53,6 +53,8 @@ pub(super) struct Life {
     pub(super) running: Running,
     /// As it was answered at the registration.
     pub(super) rhythm: Rhythm,
+    /// When the registration was first sent: a repeat renews no heartbeat.
+    pub(super) since: Instant,
 }
 
 /// A beating heart; dropped, it stops.
@@ -108,7 +110,7 @@ async fn beat_on(life: Life, publish: &watch::Sender<Pulse>, stop: CancellationT
     };
     let queue = Queue::new(store, life.queue.clone());
     let mut number = 0;
-    let mut answered = Instant::now();
+    let mut answered = life.since;
     let mut rhythm = life.rhythm;
     let mut warned: Option<Instant> = None;
     life.running.has_to_stop_within(rhythm.time_to_stop());
@@ -131,6 +133,7 @@ async fn beat_on(life: Life, publish: &watch::Sender<Pulse>, stop: CancellationT
                 rhythm = answer.rhythm;
                 warned = None;
                 life.running.has_to_stop_within(rhythm.time_to_stop());
+                life.running.sent(&beat.pairs);
                 let unknown = take_in(&life, &answer, sent, publish);
                 if publish.borrow().over.is_some() {
                     return;
@@ -154,6 +157,8 @@ async fn beat_on(life: Life, publish: &watch::Sender<Pulse>, stop: CancellationT
         };
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
+            // An unanswered beat is sent again in its own time: nothing is gained by hurry.
+            () = life.running.hurried(), if warned.is_none() => {}
             () = out_of_touch(&life, answered, rhythm, publish) => {}
             () = stop.cancelled() => return,
         }

@@ -15,6 +15,7 @@ use super::account::Shared;
 use super::builder::Settings;
 use super::heart::{Heart, Over, Pulse};
 use super::hints::{POLL, listen, poll};
+use super::leave::{LAST_WORDS, leave};
 use super::reporter::{Outcome, Report, Reporter};
 use super::running::Running;
 use super::session;
@@ -22,16 +23,12 @@ use super::task::{Failure, StopReason, Task};
 use super::{AgentError, heart};
 use crate::core::id::Session;
 use crate::native::scripts::beat::Drain;
-use crate::native::scripts::leave::{Leave, LeaveAnswer};
-use crate::native::scripts::release::Release;
 use crate::native::scripts::take::{Take, TakeAnswer, Taken};
 use crate::native::{Queue, fresh_nonce};
 use crate::store::{Store, StoreError};
 
 /// Tasks that a session may hold, running or unreported.
 const MOST_HELD: usize = 256;
-/// How long outcomes are still told once an agent is to end, and how long it tries to leave.
-const LAST_WORDS: Duration = Duration::from_secs(10);
 
 /// How often a handler that must stop is looked at.
 const STEP: Duration = Duration::from_millis(50);
@@ -99,6 +96,7 @@ impl Life {
             session: begun.session.clone(),
             running: running.clone(),
             rhythm: begun.rhythm,
+            since: begun.since,
         })?;
         let adopted = match begun.settle(&queue, settings, &running, stop).await {
             Ok(adopted) => adopted,
@@ -180,11 +178,15 @@ impl Life {
                 changed = pulse.changed() => if changed.is_err() { break Some(Over::Broken) },
                 () = stop.cancelled(), if !work.stopping => {
                     work.stopping = true;
+                    let (running, most) = (work.handlers.len(), self.settings.drain_timeout);
+                    tracing::info!(session = %self.session, running, ?most, "stopping: nothing new is taken");
                     work.force_at = Some(Instant::now() + self.settings.drain_timeout);
                 }
                 () = sleep_until(force_at), if work.force_at.is_some() => {
                     work.force_at = None;
                     work.forced = true;
+                    let running = work.handlers.len();
+                    tracing::warn!(session = %self.session, running, "the time to finish is over: giving back what runs");
                 }
                 Some(ended) = work.handlers.join_next_with_id(), if !work.handlers.is_empty() => {
                     self.report(&mut work, ended).await;
@@ -260,10 +262,11 @@ impl Life {
         let (id, token) = (taken.id.clone(), taken.token.clone());
         let stop = self.running.token_of(&id, &token);
         let task = Task {
-            queue: self.settings.queue.clone(),
+            queue: self.queue.clone(),
             taken: Arc::new(taken),
             stop: stop.clone(),
             running: self.running.clone(),
+            recorded: Arc::default(),
         };
         let (running, grace) = (self.running.clone(), self.settings.stop_grace);
         let (own_id, own_token) = (id.clone(), token.clone());
@@ -350,36 +353,6 @@ impl Life {
                 let tasks = self.running.len();
                 tracing::error!(session = %self.session, tasks, "ended with outcomes untold: the sweeper will reset them");
                 Ok(End::Done)
-            }
-        }
-    }
-}
-
-/// Gives back what is left and leaves, as long as there is hope for it.
-async fn leave(queue: &Queue, session: &Session) {
-    if timeout(LAST_WORDS, until_left(queue, session)).await.is_err() {
-        tracing::warn!(%session, "could not say that it left; the sweeper will find out");
-    }
-}
-
-async fn until_left(queue: &Queue, session: &Session) {
-    loop {
-        let leave = Leave { session: session.clone() };
-        match queue.run(&leave).await {
-            Ok(LeaveAnswer::Left) => return,
-            // A take whose answer was lost may have left these.
-            Ok(LeaveAnswer::Holds(pairs)) => {
-                let delay = Some(Duration::ZERO);
-                let pairs = pairs.into_iter().take(50).collect();
-                let release = Release { session: session.clone(), delay, pairs };
-                if let Err(error) = queue.run(&release).await {
-                    tracing::debug!(%error, "could not give back what is left; trying again");
-                    tokio::time::sleep(POLL / 4).await;
-                }
-            }
-            Err(error) => {
-                tracing::debug!(%error, "could not leave; trying again");
-                tokio::time::sleep(POLL / 4).await;
             }
         }
     }

@@ -32,12 +32,14 @@ mod builder;
 mod client;
 mod heart;
 mod hints;
+mod leave;
 mod life;
 mod reconnect;
 mod reporter;
 mod running;
 mod session;
 mod task;
+mod tries;
 
 use std::future::Future;
 
@@ -47,7 +49,8 @@ pub use account::{Account, OnAnswer};
 pub use builder::Builder;
 pub use client::{Client, EnqueueError, fresh_id, new_task};
 pub use reconnect::{Ask, Choice, Left, OnReconnect};
-pub use task::{CheckpointTooLarge, Failure, MAX_CHECKPOINT, StopReason, Task};
+pub use session::host_name;
+pub use task::{CheckpointTooLarge, ExternalError, Failure, MAX_CHECKPOINT, MAX_HANDLE, StopReason, Task};
 
 pub use crate::native::scripts::enqueue::{Enqueued, MAX_PAYLOAD, NewTask};
 

@@ -43,6 +43,8 @@ pub struct Left {
     pub task_type: String,
     /// What its attempt left behind; empty if nothing.
     pub checkpoint: Vec<u8>,
+    /// Where else it is being worked on, if its attempt recorded that.
+    pub external: Option<String>,
     /// Who holds it.
     pub session: String,
     /// What its attempt holds it by: whatever was changed outside Redis may name it.

@@ -8,12 +8,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::account::Shared;
 use super::running::{Pairs, Running};
+use super::tries::until_answered;
 use crate::core::id::Session;
 use crate::native::scripts::complete::{Complete, Completed};
 use crate::native::scripts::fail::{Fail, Failed};
 use crate::native::scripts::release::Release;
 use crate::native::{Command, Queue};
-use crate::store::Failure;
+use crate::store::StoreError;
 
 /// When an outcome that was refused is told again: a person may have mended what stood in the way.
 const REFUSED_AGAIN: Duration = Duration::from_secs(5);
@@ -72,6 +73,7 @@ impl Reporter {
                         done.push((id, token));
                         continue;
                     }
+                    _ if !self.saved(&id, &token).await => Err(Refused),
                     Outcome::Failed { error, is_final } => self.fail(id, token, error, is_final).await,
                     Outcome::GaveBack(delay) => self.give_back(id, token, delay).await,
                 };
@@ -89,8 +91,16 @@ impl Reporter {
         }
     }
 
+    /// Waits until what the task left for its next attempt is saved; `false`: nobody waits any more.
+    async fn saved(&self, id: &str, token: &str) -> bool {
+        tokio::select! {
+            () = self.running.saved(id, token) => true,
+            () = self.give_up.cancelled() => false,
+        }
+    }
+
     async fn complete(&self, pairs: &[(String, String)]) -> Result<(), Refused> {
-        let answers = self.until_answered(&Complete { pairs: pairs.to_vec() }).await?;
+        let answers = self.told(&Complete { pairs: pairs.to_vec() }).await?;
         for ((id, token), answer) in pairs.iter().zip(answers) {
             self.running.end(id, token);
             self.account.answered(id, token, answer.as_str());
@@ -115,7 +125,7 @@ impl Reporter {
     async fn fail(&self, id: String, token: String, error: String, is_final: bool) -> Result<(), Refused> {
         let jitter = getrandom::u32().unwrap_or(500) % 1001;
         let fail = Fail { id, token, error: error.into_bytes(), jitter, is_final };
-        let answer = self.until_answered(&fail).await?;
+        let answer = self.told(&fail).await?;
         self.running.end(&fail.id, &fail.token);
         self.account.note(|account| match answer {
             Failed::Retried(_) => account.retried += 1,
@@ -129,29 +139,22 @@ impl Reporter {
     /// Gives a task back. A repeat is answered `late`, so what counts is that it is no longer ours.
     async fn give_back(&self, id: String, token: String, delay: Option<Duration>) -> Result<(), Refused> {
         let pairs = vec![(id.clone(), token.clone())];
-        self.until_answered(&Release { session: self.session.clone(), delay, pairs }).await?;
+        self.told(&Release { session: self.session.clone(), delay, pairs }).await?;
         self.running.end(&id, &token);
         self.account.note(|account| account.released += 1);
         Ok(())
     }
 
     /// Sends a command until it is answered, or refused for a reason that sending it again does not change, or nobody
-    /// waits any more. Each of these commands says in its script what makes a repeat harmless.
-    async fn until_answered<C: Command>(&self, command: &C) -> Result<C::Answer, Refused> {
-        let mut wait = Duration::from_millis(50);
-        loop {
-            match self.queue.run(command).await {
-                Ok(answer) => return Ok(answer),
-                Err(error) if error.failure() == Failure::Permanent => {
-                    tracing::error!(%error, "an outcome was refused; trying again in a while");
-                    return Err(Refused);
-                }
-                Err(error) => tracing::debug!(%error, "an outcome is untold yet"),
-            }
-            tokio::select! {
-                () = tokio::time::sleep(wait) => wait = (wait * 2).min(Duration::from_secs(2)),
-                () = self.give_up.cancelled() => return Err(Refused),
-            }
+    /// waits any more.
+    async fn told<C: Command>(&self, command: &C) -> Result<C::Answer, Refused> {
+        let told = |error: &StoreError| tracing::debug!(%error, "an outcome is untold yet");
+        tokio::select! {
+            answer = until_answered(&self.queue, command, told) => answer.map_err(|error| {
+                tracing::error!(%error, "an outcome was refused; trying again in a while");
+                Refused
+            }),
+            () = self.give_up.cancelled() => Err(Refused),
         }
     }
 }

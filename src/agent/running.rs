@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::task::StopReason;
@@ -18,6 +19,8 @@ struct Run {
     stop: CancellationToken,
     why: Option<StopReason>,
     mark: Mark,
+    /// Whether it left a checkpoint that no answered beat has carried yet.
+    unsaved: bool,
 }
 
 #[derive(Debug, Default)]
@@ -41,18 +44,29 @@ const ANSWER_MAY_COME: Duration = Duration::from_secs(3600);
 
 /// The list. A task stands in it from the moment it was taken until its outcome was answered.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Running(Arc<Mutex<Inner>>);
+pub(super) struct Running {
+    inner: Arc<Mutex<Inner>>,
+    /// Tells the heart not to wait for its next beat.
+    hurry: Arc<Notify>,
+    /// Tells that a beat was answered.
+    answered: Arc<Notify>,
+}
 
 impl Running {
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A task begins, and stands on the list; `false`: it was given back before its answer came, and must not run. One of
     /// the same id that runs already is an older attempt, and stops.
     pub(super) fn begin(&self, id: &str, token: &str) -> bool {
-        let run =
-            Run { token: token.to_owned(), stop: CancellationToken::new(), why: None, mark: Mark::None };
+        let run = Run {
+            token: token.to_owned(),
+            stop: CancellationToken::new(),
+            why: None,
+            mark: Mark::None,
+            unsaved: false,
+        };
         let mut inner = self.lock();
         if inner.given_back.remove(&(id.to_owned(), token.to_owned())).is_some() {
             return false;
@@ -107,6 +121,7 @@ impl Running {
         {
             // A checkpoint that waits for its beat isn't overwritten by a mere sign of life.
             if !(mark == Mark::Alive && matches!(run.mark, Mark::Checkpoint(_))) {
+                run.unsaved |= matches!(mark, Mark::Checkpoint(_));
                 run.mark = mark;
             }
         }
@@ -136,6 +151,8 @@ impl Running {
         for (_, run) in self.lock().runs.drain() {
             run.stop.cancel();
         }
+        // Nothing of theirs will be saved.
+        self.answered.notify_waiters();
     }
 
     pub(super) fn adopting(&self, ids: impl Iterator<Item = String>) {
@@ -149,16 +166,52 @@ impl Running {
         inner.runs.iter_mut().map(|(id, run)| (id.clone(), run.token.clone(), take(run))).collect()
     }
 
+    /// A beat wasn't answered: what it carried goes with the next one, but for what is newer.
     pub(super) fn unsent(&self, pairs: Vec<(String, String, Mark)>) {
+        let mut inner = self.lock();
         for (id, token, mark) in pairs {
-            let mut inner = self.lock();
-            if let Some(run) = inner.runs.get_mut(&id)
-                && run.token == token
-                && run.mark == Mark::None
-            {
+            let Some(run) = inner.runs.get_mut(&id).filter(|run| run.token == token) else { continue };
+            let newer = match &mark {
+                Mark::Checkpoint(_) => matches!(run.mark, Mark::Checkpoint(_)),
+                Mark::Alive | Mark::None => run.mark != Mark::None,
+            };
+            if !newer {
                 run.mark = mark;
             }
         }
+    }
+
+    /// A beat was answered: what it carried is saved.
+    pub(super) fn sent(&self, pairs: &[(String, String, Mark)]) {
+        let mut inner = self.lock();
+        for (id, token, _) in pairs.iter().filter(|(_, _, mark)| matches!(mark, Mark::Checkpoint(_))) {
+            if let Some(run) = inner.runs.get_mut(id).filter(|run| run.token == *token) {
+                run.unsaved = matches!(run.mark, Mark::Checkpoint(_));
+            }
+        }
+        drop(inner);
+        self.answered.notify_waiters();
+    }
+
+    /// Waits until what the task left for its next attempt is saved; once it is given back, no beat may carry that any more.
+    pub(super) async fn saved(&self, id: &str, token: &str) {
+        loop {
+            let answered = self.answered.notified();
+            tokio::pin!(answered);
+            // From here on no answer is missed.
+            answered.as_mut().enable();
+            let unsaved = |run: &Run| run.token == token && run.unsaved;
+            if !self.lock().runs.get(id).is_some_and(unsaved) {
+                return;
+            }
+            self.hurry.notify_one();
+            answered.await;
+        }
+    }
+
+    /// Waits until somebody wants a beat before its time.
+    pub(super) async fn hurried(&self) {
+        self.hurry.notified().await;
     }
 
     /// Stops what the answer says, and returns what must be given back: pairs that two beats in a row showed as held and
@@ -308,6 +361,40 @@ mod tests {
         assert_eq!([grace("outage"), grace("stop")], [Duration::from_secs(6); 2]);
         running.fence_all();
         assert_eq!(grace("stop"), FENCED_GRACE);
+    }
+
+    #[tokio::test]
+    async fn what_is_left_for_the_next_attempt_is_saved_before_it_may_begin() {
+        let running = Running::default();
+        running.begin("t", "1");
+        running.saved("t", "1").await;
+        running.mark("t", "1", Mark::Checkpoint(vec![7]));
+        let first = running.listed();
+        running.mark("t", "1", Mark::Checkpoint(vec![8]));
+        let waits = tokio::spawn({
+            let running = running.clone();
+            async move { running.saved("t", "1").await }
+        });
+        running.hurried().await;
+        running.sent(&first);
+        running.hurried().await;
+        assert!(!waits.is_finished(), "a newer one is on no beat yet");
+        running.sent(&running.listed());
+        waits.await.unwrap();
+    }
+
+    #[test]
+    fn a_sign_of_life_does_not_take_the_place_of_a_checkpoint_that_was_not_answered() {
+        let running = Running::default();
+        running.begin("t", "1");
+        running.mark("t", "1", Mark::Checkpoint(vec![7]));
+        let sent = running.listed();
+        running.mark("t", "1", Mark::Alive);
+        running.unsent(sent);
+        assert_eq!(running.listed()[0].2, Mark::Checkpoint(vec![7]));
+        running.mark("t", "1", Mark::Checkpoint(vec![8]));
+        running.unsent(vec![("t".into(), "1".into(), Mark::Checkpoint(vec![7]))]);
+        assert_eq!(running.listed()[0].2, Mark::Checkpoint(vec![8]), "the newer one stays");
     }
 
     #[test]

@@ -1,17 +1,38 @@
 //! A task in its handler's hands.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
 use super::running::Running;
+use super::tries::until_answered;
 use crate::core::id::QueueName;
+use crate::native::Queue;
 use crate::native::scripts::beat::Mark;
+pub use crate::native::scripts::external::MAX_HANDLE;
+use crate::native::scripts::external::{External, Recorded};
 use crate::native::scripts::take::Taken;
+use crate::store::StoreError;
 
 /// The largest checkpoint, in bytes.
 pub const MAX_CHECKPOINT: usize = 64 * 1024;
+
+/// Why a handle was not recorded.
+#[derive(Debug, thiserror::Error)]
+pub enum ExternalError {
+    /// This attempt doesn't hold the task any more: stop. There is nothing to cancel elsewhere, for whoever takes the task next
+    /// gets the handle, or it is remembered as unwanted.
+    #[error("this attempt doesn't hold the task any more")]
+    Fenced,
+    /// It is empty, or over [`MAX_HANDLE`] bytes.
+    #[error("a handle of {0} bytes; it has 1 to {MAX_HANDLE}")]
+    BadHandle(usize),
+    /// Redis refuses.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
 
 /// Why a task must stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,17 +82,19 @@ pub struct CheckpointTooLarge(pub usize);
 /// A task that runs.
 #[derive(Debug, Clone)]
 pub struct Task {
-    pub(super) queue: QueueName,
+    pub(super) queue: Queue,
     pub(super) taken: Arc<Taken>,
     pub(super) stop: CancellationToken,
     pub(super) running: Running,
+    /// How many handles it has recorded.
+    pub(super) recorded: Arc<AtomicU64>,
 }
 
 impl Task {
     /// The queue that it came from.
     #[must_use]
     pub fn queue(&self) -> &QueueName {
-        &self.queue
+        self.queue.name()
     }
 
     /// Its name.
@@ -126,6 +149,37 @@ impl Task {
         }
         self.running.mark(self.id(), self.token(), Mark::Checkpoint(bytes.to_vec()));
         Ok(())
+    }
+
+    /// Where else it is being worked on, as an earlier attempt recorded it: ask there before anything is begun anew.
+    #[must_use]
+    pub fn external(&self) -> Option<&str> {
+        self.taken.external.as_deref()
+    }
+
+    /// Records where else this task is being worked on: the id of a job on a cluster, an address. To be called right after
+    /// something was begun elsewhere, or before where its name is known, and before anything is waited for: what is recorded
+    /// when this returns, no later attempt begins a second time. Tried until it is answered.
+    ///
+    /// # Errors
+    /// [`ExternalError`].
+    pub async fn record_external(&self, handle: &str) -> Result<(), ExternalError> {
+        if handle.is_empty() || handle.len() > MAX_HANDLE {
+            return Err(ExternalError::BadHandle(handle.len()));
+        }
+        let external = External {
+            id: self.taken.id.clone(),
+            token: self.taken.token.clone(),
+            task_type: self.taken.task_type.clone(),
+            handle: handle.to_owned(),
+            number: self.recorded.fetch_add(1, Ordering::Relaxed) + 1,
+        };
+        let told =
+            |error: &StoreError| tracing::warn!(task = self.id(), %error, "a handle is not recorded yet");
+        match until_answered(&self.queue, &external, told).await? {
+            Recorded::Recorded => Ok(()),
+            Recorded::Late | Recorded::Gone => Err(ExternalError::Fenced),
+        }
     }
 
     /// A sign of life of the task itself, for types that must show one.

@@ -2,7 +2,10 @@
 
 use super::{CliError, DONE, Global, explain_foreign, out};
 use crate::core::id::{QueueName, TaskId};
-use crate::ops::explain::{self, Explained};
+use crate::native::Queue;
+use crate::ops::explain::{self, Explained, Happened};
+use crate::ops::find::{self, NotFound};
+use crate::ops::over::over;
 
 /// Explain a task: where it is, who has it, what will happen to it when, and what happened so far
 #[derive(Debug, clap::Args)]
@@ -23,7 +26,15 @@ pub(super) async fn run(args: Args, global: &Global) -> Result<u8, CliError> {
         });
     }
     let own = match TaskId::new(&args.task) {
-        Ok(id) => global.find(args.queue.clone(), &id).await,
+        Ok(id) => {
+            let queues = global.queues(&store, args.queue.as_slice()).await?;
+            match find::find(&store, &queues, &id).await {
+                Err(NotFound::Over { queue, stub, .. }) => {
+                    return tell_over(&Queue::new(store, queue), &args.task, &stub, global).await;
+                }
+                found => found.map_err(CliError::failed),
+            }
+        }
         Err(error) => Err(CliError::Usage(error.to_string())),
     };
     let (queue, task) = match own {
@@ -49,6 +60,47 @@ pub(super) async fn run(args: Args, global: &Global) -> Result<u8, CliError> {
         }
     }
     Ok(DONE)
+}
+
+async fn tell_over(queue: &Queue, id: &str, stub: &str, global: &Global) -> Result<u8, CliError> {
+    let over = over(queue, id, stub).await?;
+    if global.json {
+        out::json(&over)?;
+        return Ok(DONE);
+    }
+    let by = over.attempt.map(|n| format!(", after attempt {n}")).unwrap_or_default();
+    out::line(&format!(
+        "task     {} of queue {} is over: {}{by}",
+        over.id,
+        over.queue,
+        out::clean(&over.how)
+    ))?;
+    late(over.late_attempt)
+        .iter()
+        .chain(&past(&over.history, over.history_begins_ms))
+        .try_for_each(|text| out::line(text))?;
+    Ok(DONE)
+}
+
+/// What a late result of an earlier attempt tells.
+fn late(attempt: Option<u64>) -> Option<String> {
+    let told = |n| {
+        format!(
+            "late     attempt {n} came with a result after its task had gone to another, and was refused: it had been given up too early"
+        )
+    };
+    attempt.map(told)
+}
+
+fn past(history: &[Happened], begins_ms: Option<i64>) -> Vec<String> {
+    let told = |event: &Happened| {
+        format!("history  {} ago: {}", out::duration(event.ago_ms), out::clean(&event.what))
+    };
+    let begins = match begins_ms {
+        Some(ms) => format!("history  what is recorded begins {} ago", out::duration(ms)),
+        None => "history  nothing is recorded".to_owned(),
+    };
+    history.iter().map(told).chain([begins]).collect()
 }
 
 /// The explanation, line by line.
@@ -81,6 +133,7 @@ pub(super) fn lines(task: &Explained) -> Vec<String> {
         "charged  {} of {} abandonments, {} of {} failures",
         task.abandonments, task.max_abandonments, task.failures, task.max_failures
     ));
+    lines.extend(task.external.as_deref().map(|handle| format!("external {}", out::clean(handle))));
     if !task.error.is_empty() {
         lines.push(format!("error    {}", out::clean(task.error.trim())));
     }
@@ -94,14 +147,7 @@ pub(super) fn lines(task: &Explained) -> Vec<String> {
         lines.push(format!("{:8} {when}{of}: {}", clock.clock, clock.then));
     }
     lines.extend(task.held_by.iter().map(|why| format!("held     {why}")));
-    lines.extend(
-        task.history.iter().map(|event| {
-            format!("history  {} ago: {}", out::duration(event.ago_ms), out::clean(&event.what))
-        }),
-    );
-    lines.push(match task.history_begins_ms {
-        Some(ms) => format!("history  what is recorded begins {} ago", out::duration(ms)),
-        None => "history  nothing is recorded".to_owned(),
-    });
+    lines.extend(late(task.late_attempt));
+    lines.extend(past(&task.history, task.history_begins_ms));
     lines
 }

@@ -1,11 +1,13 @@
 //! The command line: one file a command.
 
+mod agents;
 mod config;
 mod dead;
 mod demo;
 mod enqueue;
 mod explain;
 mod explain_foreign;
+mod external;
 mod fsck;
 mod hands;
 mod layout;
@@ -89,12 +91,13 @@ enum Command {
     Work(work::Args),
     Status(status::Args),
     Tasks(tasks::TasksArgs),
-    Agents(tasks::AgentsArgs),
+    Agents(agents::AgentsArgs),
     Explain(explain::Args),
     Dead(dead::Args),
     Reset(hands::ResetArgs),
     Cancel(hands::CancelArgs),
     Extend(hands::ExtendArgs),
+    External(external::Args),
     Pause(queue::PauseArgs),
     Resume(queue::ResumeArgs),
     Drain(queue::DrainArgs),
@@ -239,11 +242,12 @@ async fn dispatch(cli: Cli) -> Result<u8, CliError> {
         Command::Work(args) => work::run(args, &global).await,
         Command::Status(args) => status::run(args, &global).await,
         Command::Tasks(args) => tasks::tasks(args, &global).await,
-        Command::Agents(args) => tasks::agents(args, &global).await,
+        Command::Agents(args) => agents::run(args, &global).await,
         Command::Explain(args) => explain::run(args, &global).await,
         Command::Dead(args) => dead::run(args, &global).await,
         Command::Reset(args) => hands::reset(args, &global).await,
         Command::Cancel(args) => hands::cancel(args, &global).await,
+        Command::External(args) => external::run(args, &global).await,
         Command::Extend(args) => hands::extend(args, &global).await,
         Command::Pause(args) => queue::pause(args, &global).await,
         Command::Resume(args) => queue::resume(args, &global).await,

@@ -8,14 +8,15 @@ use clap::{Subcommand, ValueEnum};
 use super::status::tell_unreadable;
 use super::which::by;
 use super::{CliError, DONE, Global, HELD, duration, out};
-use crate::core::id::QueueName;
+use crate::core::id::{Identity, QueueName};
 use crate::core::words::Guard;
 use crate::native::Queue;
+use crate::ops::drain::{Account, QueueBefore};
 use crate::ops::status::{self, QueueStatus};
 use crate::ops::switch::{To, switch, until_idle};
 
 /// Agents hear with their next beat that they are to give back what they run, and give their programs a moment to stop.
-const GIVE_BACK_WITHIN: Duration = Duration::from_secs(60);
+pub(super) const GIVE_BACK_WITHIN: Duration = Duration::from_secs(60);
 
 /// Hand out nothing of a queue until it is resumed
 #[derive(Debug, clap::Args)]
@@ -50,8 +51,9 @@ pub(super) struct DrainArgs {
     then: Option<Then>,
 }
 
+/// What happens to what still runs once a drain was waited for.
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum Then {
+pub(super) enum Then {
     /// Agents give it back, and nothing is charged
     Release,
 }
@@ -115,7 +117,7 @@ fn done(global: &Global, queue: &Queue, state: &str, told: &str) -> Result<u8, C
 
 pub(super) async fn drain(args: DrainArgs, global: &Global) -> Result<u8, CliError> {
     let queue = global.queue(args.queue).await?;
-    let before = status::of(&queue).await?;
+    let before = QueueBefore::look(&queue).await?;
     switch(&queue, To::Draining { release: false }, &by("drain")).await?;
     let (mut after, enough) = wait(&queue, args.wait).await?;
     if args.then.is_some() && !enough && after.running > 0 {
@@ -123,38 +125,65 @@ pub(super) async fn drain(args: DrainArgs, global: &Global) -> Result<u8, CliErr
         (after, _) = wait(&queue, Some(GIVE_BACK_WITHIN)).await?;
     }
     clear();
-    let completed = after.completed - before.completed.min(after.completed);
-    let released = after.released - before.released.min(after.released);
+    let account = before.account(&queue, after.running).await?;
+    tell_account(&queue, None, &account, &format!("backstop resume {}", queue.name()), global)?;
+    Ok(if account.running == 0 { DONE } else { HELD })
+}
+
+/// An account as JSON.
+#[derive(serde::Serialize)]
+struct Told<'a> {
+    queue: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    agent: Option<&'a str>,
+    #[serde(flatten)]
+    account: &'a Account,
+}
+
+/// Says what became of what ran when a drain began, and how it ends.
+pub(super) fn tell_account(
+    queue: &Queue,
+    agent: Option<&Identity>,
+    account: &Account,
+    resume: &str,
+    global: &Global,
+) -> Result<(), CliError> {
     if global.json {
-        out::json(&serde_json::json!({
-            "queue": after.queue, "completed": completed, "released": released, "running": after.running,
-        }))?;
-    } else {
-        out::line(&format!(
-            "{}: {completed} completed, {released} given back, {} still running; nothing new is taken until backstop resume",
-            after.queue, after.running
-        ))?;
+        return out::json(&Told {
+            queue: queue.name().as_str(),
+            agent: agent.map(Identity::as_str),
+            account,
+        });
     }
-    Ok(if after.running == 0 { DONE } else { HELD })
+    let whose = agent.map(|name| format!(", {name}")).unwrap_or_default();
+    let mut parts =
+        vec![format!("{} completed", account.completed), format!("{} given back", account.released)];
+    let mut say = |n: u64, what: &str| parts.extend((n > 0).then(|| format!("{n} {what}")));
+    say(account.failed, "failed");
+    say(account.otherwise, "reset, expired or discarded");
+    parts.push(format!("{} still running", account.running));
+    parts.extend((account.elsewhere > 0).then(|| format!("{} go on elsewhere", account.elsewhere)));
+    out::line(&format!("{}{whose}: {}; nothing new is taken until {resume}", queue.name(), parts.join(", ")))
 }
 
 /// Waits until nothing runs, for this long at most; how the queue is then, and whether a person had seen enough before.
 async fn wait(queue: &Queue, most: Option<Duration>) -> Result<(QueueStatus, bool), CliError> {
+    let told = |now: &QueueStatus| watch(now.running);
     tokio::select! {
-        now = until_idle(queue, most.unwrap_or(Duration::MAX), watch) => Ok((now?, false)),
+        now = until_idle(queue, most.unwrap_or(Duration::MAX), told) => Ok((now?, false)),
         // The account that follows says what still runs.
-        _ = tokio::signal::ctrl_c() => Ok((until_idle(queue, Duration::ZERO, watch).await?, true)),
+        _ = tokio::signal::ctrl_c() => Ok((until_idle(queue, Duration::ZERO, told).await?, true)),
     }
 }
 
-fn watch(now: &QueueStatus) {
+pub(super) fn watch(running: u64) {
     if std::io::stderr().is_terminal() {
         // A line that is written over; nothing depends on it.
-        let _ = write!(std::io::stderr(), "\r{} still running   ", now.running);
+        let _ = write!(std::io::stderr(), "\r{running} still running   ");
     }
 }
 
-fn clear() {
+pub(super) fn clear() {
     if std::io::stderr().is_terminal() {
         let _ = write!(std::io::stderr(), "\r\x1b[K");
     }

@@ -151,6 +151,7 @@ fn account(one: &QueueReport) -> Vec<String> {
     };
     say(summary.held(), "held by guards");
     say(summary.expired, "waiting tasks expired");
+    say(summary.elsewhere, "left until the daemon's hooks tell how their work elsewhere stands");
     say(summary.reconnecting, "left for their agent to come back");
     say(summary.declared, "agents declared lost");
     say(summary.forgotten, "empty sessions forgotten");
@@ -173,6 +174,8 @@ fn past(action: Action) -> &'static str {
         Action::Discard => "discarded",
         Action::Revoke => "told to stop",
         Action::Alert => "past their limit, left running",
+        Action::Collect => "completed: their work elsewhere succeeded",
+        Action::Fail => "failed, as their work elsewhere did",
     }
 }
 
@@ -197,6 +200,7 @@ fn print_json(pass: &PassReport, unwatched: &BTreeMap<QueueName, &str>) -> Resul
                 "held": one.summary.held(),
                 "guards": one.guards.iter().map(|open| json!({"guard": open.guard.as_str(), "reason": open.reason})).collect::<Vec<_>>(),
                 "expired": one.summary.expired,
+                "elsewhere": one.summary.elsewhere,
                 "declared_lost": one.summary.declared,
                 "forgotten": one.summary.forgotten,
                 "mended": one.summary.mended,

@@ -1,12 +1,11 @@
-//! `tasks` and `agents list`: lists, a page at a time.
+//! `tasks`: lists, a page at a time.
 
-use clap::{Subcommand, ValueEnum};
+use clap::ValueEnum;
 
 use super::{CliError, DONE, Global, out};
 use crate::core::id::QueueName;
 use crate::native::Queue;
-use crate::ops::tasks::{Listed, State};
-use crate::ops::{agents, tasks};
+use crate::ops::tasks::{self, Listed, State};
 
 /// List the tasks of a queue
 #[derive(Debug, clap::Args)]
@@ -37,24 +36,6 @@ enum Where {
     Delayed,
     Running,
     Dead,
-}
-
-/// Look at the agents of a queue
-#[derive(Debug, clap::Args)]
-pub(super) struct AgentsArgs {
-    #[command(subcommand)]
-    command: AgentsCommand,
-}
-
-#[derive(Debug, Subcommand)]
-enum AgentsCommand {
-    /// List them, the longest silent first
-    List {
-        /// The queue
-        queue: QueueName,
-        #[command(flatten)]
-        page: Page,
-    },
 }
 
 pub(super) async fn tasks(args: TasksArgs, global: &Global) -> Result<u8, CliError> {
@@ -101,30 +82,4 @@ pub(super) fn more(shown: usize, page: &Page) {
     if shown == page.limit as usize {
         out::note(&format!("backstop: there may be more: --after {}", page.after + shown));
     }
-}
-
-pub(super) async fn agents(args: AgentsArgs, global: &Global) -> Result<u8, CliError> {
-    let AgentsCommand::List { queue, page } = args.command;
-    let queue = global.queue(queue).await?;
-    let listed = agents::list(&queue, page.after, page.limit as usize).await?;
-    if global.json {
-        out::json(&serde_json::json!({ "agents": listed }))?;
-        return Ok(DONE);
-    }
-    let row = |agent: &agents::Agent| {
-        let draining = agent.draining.as_ref().map(|mode| format!(", draining ({mode})")).unwrap_or_default();
-        vec![
-            agent.session.clone(),
-            format!("{}{draining}", agent.state),
-            out::duration(agent.silent_ms),
-            agent.running.to_string(),
-            agent.held.len().to_string(),
-            agent.host.clone(),
-            agent.pid.clone(),
-        ]
-    };
-    let head = ["session", "state", "silent for", "running", "holding predecessors", "host", "pid"];
-    out::table(&head, listed.iter().map(row))?;
-    more(listed.len(), &page);
-    Ok(DONE)
 }

@@ -5,22 +5,24 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use super::run::{start_log, stop_on_signals};
 use super::{CliError, DONE, FAILED, Global, duration, out, own_binary};
-use crate::agent::{Agent, AgentError, Builder, Failure, OnReconnect, Task};
+use crate::agent::{Agent, AgentError, Builder, ExternalError, Failure, OnReconnect, Task, host_name};
 use crate::core::id::{Identity, QueueName};
 use crate::demo::keeper;
 use crate::store::{Options, Store};
-use crate::work::{Hear, Outcome, Program, as_variable, ask};
+use crate::work::{Answer, Hear, Outcome, Program, as_variable, ask};
 
 /// Be an agent: run a command for each task
 ///
 /// The command gets the payload on standard input and BACKSTOP_TASK_ID, _TYPE, _ATTEMPT, _TOKEN and _QUEUE in its
-/// environment. A line "checkpoint TEXT" on file descriptor 3 leaves a text for the next attempt, which gets it as
-/// BACKSTOP_CHECKPOINT. Exit code 0 completes the task, 75 gives it back, any other fails it with the end of standard error as
+/// environment. On file descriptor 3 it may say more. A line "checkpoint TEXT" leaves a text for the next attempt, which gets
+/// it as BACKSTOP_CHECKPOINT. A line "external HANDLE" records where else the task is being worked on, and is answered there:
+/// recorded, late or refused; the next attempt gets the handle as BACKSTOP_EXTERNAL. Exit code 0 completes the task, 75 gives it back, any other fails it with the end of standard error as
 /// the reason. Everything that a command leaves running ends with its task.
 #[derive(Debug, clap::Args)]
 #[command(group(clap::ArgGroup::new("name")))]
@@ -28,13 +30,19 @@ pub(super) struct Args {
     /// The queue
     #[arg(long, value_name = "QUEUE")]
     queue: QueueName,
-    /// The name under which it acts; a younger process of the same name takes over. Without it and --pool, that of the
-    /// environment's BACKSTOP_IDENTITY
+    /// The name under which it acts; a younger process of the same name takes over. Without any of these, that
+    /// of the environment's BACKSTOP_IDENTITY
     #[arg(long = "as", value_name = "NAME", group = "name")]
     identity: Option<Identity>,
     /// A free name of PREFIX-0 … PREFIX-<N - 1>, first one that left tasks behind
     #[arg(long, value_name = "PREFIX:N", group = "name", value_parser = pool)]
     pool: Option<(Identity, u32)>,
+    /// The host's name up to its first dot is the name: for a StatefulSet's pods
+    #[arg(long, group = "name")]
+    as_host: bool,
+    /// Whether it waits until a name of the pool is free, or ends with exit code 1
+    #[arg(long, value_name = "CHOICE", value_enum, default_value_t = PoolFull::End, requires = "pool")]
+    pool_full: PoolFull,
     /// Commands at once, 1 to 256
     #[arg(long, value_name = "N", default_value_t = 1)]
     concurrency: usize,
@@ -52,7 +60,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "CHOICE", value_enum, default_value_t = Choice::Reset)]
     on_reconnect: Choice,
     /// A shell command that decides: its first word on standard output is resume, reset or fail. It gets BACKSTOP_TASK_ID,
-    /// _TYPE, _TOKEN and _SESSION, and BACKSTOP_CHECKPOINT, in its environment, and 10 s
+    /// _TYPE, _TOKEN and _SESSION, BACKSTOP_CHECKPOINT and BACKSTOP_EXTERNAL in its environment, and 10 s
     #[arg(long, value_name = "COMMAND", required_if_eq("on_reconnect", "ask"))]
     ask: Option<OsString>,
     /// Append each answer about a completion to this file, for whoever keeps books of their own
@@ -70,6 +78,13 @@ enum Choice {
     Reset,
     Fail,
     Ask,
+}
+
+/// What is done while each name of a pool is in use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum PoolFull {
+    Wait,
+    End,
 }
 
 fn pool(text: &str) -> Result<(Identity, u32), String> {
@@ -98,6 +113,17 @@ pub(super) async fn run(args: Args, global: &Global) -> Result<u8, CliError> {
         }
         Err(error) => return Err(CliError::failed(error)),
     };
+    tracing::info!(
+        taken = account.taken,
+        adopted = account.adopted,
+        completed = account.completed + account.withdrawn,
+        refused = account.refused,
+        retried = account.retried,
+        dead = account.dead,
+        released = account.released,
+        fenced = account.fenced,
+        "the agent has ended"
+    );
     if global.json {
         out::json(&json!({
             "taken": account.taken, "adopted": account.adopted,
@@ -110,6 +136,26 @@ pub(super) async fn run(args: Args, global: &Global) -> Result<u8, CliError> {
 
 fn usage(error: AgentError) -> CliError {
     CliError::Usage(error.to_string())
+}
+
+/// The one name under which it acts.
+fn identity(args: &Args) -> Result<Identity, CliError> {
+    let name = |what: &str, name: &str| {
+        Identity::new(name).map_err(|error| CliError::Usage(format!("{what}: {error}")))
+    };
+    if let Some(identity) = &args.identity {
+        return Ok(identity.clone());
+    }
+    if args.as_host {
+        return name("the host's name", host_name().split('.').next().unwrap_or_default());
+    }
+    match std::env::var("BACKSTOP_IDENTITY").ok().filter(|name| !name.is_empty()) {
+        Some(known) => name("the environment's BACKSTOP_IDENTITY", &known),
+        None => Err(CliError::Usage(
+            "say who it is: --as NAME, --as-host, --pool PREFIX:N, or BACKSTOP_IDENTITY in the environment"
+                .to_owned(),
+        )),
+    }
 }
 
 fn builder(args: &Args, store: Store) -> Result<Builder, CliError> {
@@ -131,21 +177,11 @@ fn builder(args: &Args, store: Store) -> Result<Builder, CliError> {
     if let Some(count) = args.count {
         builder = builder.count(count);
     }
-    Ok(match (&args.identity, &args.pool) {
-        (_, Some((prefix, size))) => builder.pool(prefix.clone(), *size),
-        (Some(identity), None) => builder.identity(identity.clone()),
-        (None, None) => {
-            match std::env::var("BACKSTOP_IDENTITY").ok().filter(|name| !name.is_empty()) {
-                Some(name) => builder.identity(name.parse().map_err(|error| {
-                    CliError::Usage(format!("the environment's BACKSTOP_IDENTITY: {error}"))
-                })?),
-                None => {
-                    let missing =
-                        "say who it is: --as NAME, --pool PREFIX:N, or BACKSTOP_IDENTITY in the environment";
-                    return Err(CliError::Usage(missing.to_owned()));
-                }
-            }
+    Ok(match &args.pool {
+        Some((prefix, size)) => {
+            builder.pool(prefix.clone(), *size).wait_for_pool(args.pool_full == PoolFull::Wait)
         }
+        None => builder.identity(identity(args)?),
     })
 }
 
@@ -167,15 +203,42 @@ async fn run_one(program: Arc<Program>, task: Task) -> Result<(), Failure> {
             "its checkpoint is no text, which no variable can hold: the command begins without"
         ),
     }
-    let saves = task.clone();
-    let hear: Hear = Arc::new(move |text| {
-        // Its length was looked at.
-        let _ = saves.save_checkpoint(text);
-    });
-    match program.run(&variables, task.payload(), task.stop(), hear).await {
+    let external = task.external().unwrap_or_default();
+    match as_variable(external.as_bytes()) {
+        Some(text) => variables.push(("BACKSTOP_EXTERNAL", text)),
+        None if external.is_empty() => {}
+        // It would begin anew what runs elsewhere already.
+        None => return Err(Failure::fatal("its handle has a NUL byte, which no variable can hold")),
+    }
+    let hears = Arc::new(Hears(task.clone()));
+    match program.run(&variables, task.payload(), task.stop(), hears).await {
         Outcome::Done => Ok(()),
         Outcome::GaveBack => Err(Failure::GiveBack(None)),
         Outcome::Failed(why) => Err(Failure::Retry(String::from_utf8_lossy(&why).into_owned())),
         Outcome::Stopped => Err(Failure::GiveBack(Some(Duration::ZERO))),
+    }
+}
+
+/// Passes on what a task's command says.
+struct Hears(Task);
+
+impl Hear for Hears {
+    fn checkpoint(&self, text: &[u8]) {
+        // Its length was looked at.
+        let _ = self.0.save_checkpoint(text);
+    }
+
+    fn external(&self, handle: String) -> BoxFuture<'static, Answer> {
+        let task = self.0.clone();
+        Box::pin(async move {
+            match task.record_external(&handle).await {
+                Ok(()) => Answer::Recorded,
+                Err(ExternalError::Fenced) => Answer::Late,
+                Err(error) => {
+                    tracing::warn!(task = task.id(), %error, "a handle was not recorded");
+                    Answer::Refused
+                }
+            }
+        })
     }
 }

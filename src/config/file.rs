@@ -9,6 +9,7 @@ use std::path::Path;
 
 use tracing::Level;
 
+use super::external::ExternalFile;
 use super::foreign::ForeignFile;
 use super::problem::Problem;
 use super::redis_url::RedisUrl;
@@ -96,6 +97,7 @@ pub(super) struct TaskFile {
     pub(super) release_delay: Typed<Wait>,
     pub(super) reset_delay: Typed<Wait>,
     pub(super) late_results: Typed<LateResults>,
+    pub(super) external: ExternalFile,
 }
 
 impl File {
@@ -189,6 +191,7 @@ impl TaskFile {
             release_delay: task.value("release_delay"),
             reset_delay: task.value("reset_delay"),
             late_results: task.value("late_results"),
+            external: task.section("external", ExternalFile::read),
         }
     }
 }

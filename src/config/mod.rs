@@ -5,6 +5,7 @@
 //! will know. All problems are reported at once, each with its place and what would be right.
 
 mod compile;
+mod external;
 mod file;
 mod foreign;
 mod layout;

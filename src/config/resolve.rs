@@ -38,7 +38,7 @@ const FAILOVER_TIMEOUTS: u32 = 3;
 const INTERVALS_IN_TIMEOUT: u32 = 3;
 
 /// The value that was typed, or this one.
-fn or<T, U: Copy>(typed: &Option<At<T>>, value: impl Fn(&T) -> U, default: U) -> U {
+pub(super) fn or<T, U: Copy>(typed: &Option<At<T>>, value: impl Fn(&T) -> U, default: U) -> U {
     typed.as_ref().map_or(default, |at| value(&at.value))
 }
 
@@ -46,7 +46,7 @@ fn wait(typed: &Option<At<Wait>>, default: Duration) -> Duration {
     or(typed, |wait| wait.0, default)
 }
 
-fn period(typed: &Option<At<Period>>, default: Duration) -> Duration {
+pub(super) fn period(typed: &Option<At<Period>>, default: Duration) -> Duration {
     or(typed, |period| period.0, default)
 }
 
@@ -290,5 +290,6 @@ fn task(own: &TaskFile, inherited: &TaskPolicy, problems: &mut Problems<'_>) -> 
         release_delay: wait(&own.release_delay, inherited.release_delay),
         reset_delay: wait(&own.reset_delay, inherited.reset_delay),
         late_results: or(&own.late_results, |late| *late, inherited.late_results),
+        external: own.external.resolve(&inherited.external, problems),
     }
 }

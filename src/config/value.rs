@@ -10,6 +10,7 @@ use tracing::Level;
 
 use super::redis_url::{InvalidRedisUrl, RedisUrl};
 use super::{LogFormat, QueueNames};
+use crate::core::external::Method;
 use crate::core::id::QueueName;
 use crate::core::layout::{End, Envelope, Life, Means, Position, Unit};
 use crate::core::pattern::Pattern;
@@ -59,6 +60,10 @@ pub(super) struct CronFields(pub(super) String);
 /// Any text, at most 512 bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Text(pub(super) String);
+
+/// An address that is asked by HTTP, with holes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Address(pub(super) String);
 
 /// Commands, each a name, a key and arguments.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -165,6 +170,25 @@ impl Value for u32 {
 impl Value for bool {
     fn read(value: Spanned<DeValue<'_>>) -> Result<Self, String> {
         plain(value).ok_or_else(|| "expected true or false".into())
+    }
+}
+
+impl Value for Address {
+    fn read(value: Spanned<DeValue<'_>>) -> Result<Self, String> {
+        let typed = value.get_ref().as_str().unwrap_or_default();
+        let rest = typed.strip_prefix("http://").or_else(|| typed.strip_prefix("https://"));
+        let named = rest.is_some_and(|rest| !rest.is_empty() && !rest.starts_with(['/', '{']));
+        let plain = typed.len() <= 512 && typed.chars().all(|c| c.is_ascii_graphic());
+        if named && plain {
+            return Ok(Self(typed.to_owned()));
+        }
+        Err("expected an address that begins with http:// or https:// and a host, such as \"http://jobs.example/v1/{handle}\"".into())
+    }
+}
+
+impl Value for Method {
+    fn read(value: Spanned<DeValue<'_>>) -> Result<Self, String> {
+        word(value, &[("GET", Self::Get), ("POST", Self::Post), ("DELETE", Self::Delete)])
     }
 }
 

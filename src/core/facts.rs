@@ -24,6 +24,8 @@ pub struct TaskFacts {
     pub revoked_at_ms: Option<i64>,
     /// By when it must show life itself.
     pub alive_until_ms: Option<i64>,
+    /// Where else it is being worked on; read only where hooks are configured.
+    pub external: Option<String>,
 }
 
 /// What stands about one session.

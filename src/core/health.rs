@@ -107,6 +107,10 @@ pub struct Queue {
     pub agents: ByLiveness,
     /// Abandoned tasks that a guard holds back.
     pub held: u64,
+    /// Abandoned tasks that wait until a hook tells how their work elsewhere stands.
+    pub elsewhere: u64,
+    /// Work elsewhere that nobody waits for and that isn't known to have ended.
+    pub unwanted: u64,
     /// When the oldest running task was taken, ms, server clock.
     pub oldest_running_at_ms: Option<i64>,
     /// When the task that has been abandoned for longest became so, ms, server clock.
@@ -149,6 +153,8 @@ impl Queue {
             dead: 0,
             agents: ByLiveness::default(),
             held: 0,
+            elsewhere: 0,
+            unwanted: 0,
             oldest_running_at_ms: None,
             oldest_abandoned_at_ms: None,
             oldest_dead_at_ms: None,

@@ -13,6 +13,7 @@
 //! - **Held**: a verdict that a guard keeps from being carried out. **Observed**: one that observe mode only counts.
 
 pub mod decision;
+pub mod external;
 pub mod facts;
 pub mod guard;
 pub mod health;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::id::QueueName;
-use super::words::{Action, Cause, Guard, Skip};
+use super::words::{Action, Cause, Guard, HookKind, Skip};
 
 /// Hears of what happens. Each method does nothing unless it is implemented.
 pub trait Observer: Send + Sync {
@@ -21,6 +21,8 @@ pub trait Observer: Send + Sync {
     fn found(&self, _queue: &QueueName, _late_by: Duration, _silence: Duration, _n: u64) {}
     /// Verdicts weren't carried out.
     fn skipped(&self, _queue: &QueueName, _why: Skip, _n: u64) {}
+    /// A hook was called, and what it said: a word of [`super::words::HookWord`], or `unclear`.
+    fn hook(&self, _queue: &QueueName, _kind: HookKind, _said: &'static str) {}
     /// A guard opened, or closed.
     fn guard(&self, _queue: &QueueName, _guard: Guard, _open: bool) {}
     /// This process began to sweep the queue, or left it to another replica.

@@ -27,6 +27,27 @@ pub struct Batch {
     pub pairs: Vec<(String, String)>,
 }
 
+/// A verdict on a task that is being worked on elsewhere: somebody is asked before it is carried out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Elsewhere {
+    /// The task.
+    pub id: String,
+    /// Its type.
+    pub task_type: String,
+    /// What holds it.
+    pub token: String,
+    /// Where it is being worked on.
+    pub handle: String,
+    /// Why.
+    pub cause: Cause,
+    /// What.
+    pub action: Action,
+    /// How often an agent lost it.
+    pub abandonments: u32,
+    /// The wait after a reset.
+    pub reset_delay: Duration,
+}
+
 /// What is to be done with one session's tasks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionPlan {
@@ -46,6 +67,8 @@ pub struct SessionPlan {
     pub held: bool,
     /// The verdicts.
     pub batches: Vec<Batch>,
+    /// The verdicts about which somebody is asked first.
+    pub elsewhere: Vec<Elsewhere>,
     /// Tasks that go on as they are.
     pub left: usize,
     /// Entries whose record is gone.
@@ -56,7 +79,7 @@ impl SessionPlan {
     /// How many verdicts there are.
     #[must_use]
     pub fn verdicts(&self) -> usize {
-        self.batches.iter().map(|batch| batch.pairs.len()).sum()
+        self.batches.iter().map(|batch| batch.pairs.len()).sum::<usize>() + self.elsewhere.len()
     }
 }
 
@@ -98,7 +121,8 @@ impl Plan {
             one.forget = session.tasks.len() as u64 == session.running;
             // A session without tasks costs nobody anything, so it doesn't use up the pace.
             one.held = reconnecting || (may_move == 0 && one.verdicts() > 0);
-            if !one.held && one.verdicts() > 0 {
+            // What somebody is asked about first may stay for long, and must not use up the pace of the others.
+            if !one.held && !one.batches.is_empty() {
                 may_move = may_move.saturating_sub(1);
             }
             plan.lost.push(one);
@@ -132,6 +156,7 @@ fn judge(
         forget: false,
         held: false,
         batches: Vec::new(),
+        elsewhere: Vec::new(),
         left: 0,
         no_record: Vec::new(),
     };
@@ -144,6 +169,21 @@ fn judge(
         match decide(task, policy) {
             None => plan.left += 1,
             Some((cause, action)) => {
+                if let Some(handle) = &task.external
+                    && policy.external.asks(cause, action)
+                {
+                    plan.elsewhere.push(Elsewhere {
+                        id: task.id.clone(),
+                        task_type: task.task_type.clone(),
+                        token: task.token.clone(),
+                        handle: handle.clone(),
+                        cause,
+                        action,
+                        abandonments: task.abandonments,
+                        reset_delay: policy.reset_delay,
+                    });
+                    continue;
+                }
                 let kind = (cause, action, task.abandonments, policy.revoke_grace, policy.reset_delay);
                 batches.entry(kind).or_default().push((task.id.clone(), task.token.clone()));
             }
@@ -177,8 +217,10 @@ mod tests {
             proptest::option::of(-5000..5000_i64),
             proptest::option::of(-5000..5000_i64),
             any::<bool>(),
+            any::<bool>(),
         )
-            .prop_map(|(abandonments, cancelled, deadline, limit, gone)| TaskFacts {
+            .prop_map(|(abandonments, cancelled, deadline, limit, gone, elsewhere)| TaskFacts {
+                external: elsewhere.then(|| "job".to_owned()),
                 token: if gone { String::new() } else { "1-1-00000000000000aa".into() },
                 task_type: "default".into(),
                 abandonments,
@@ -228,6 +270,7 @@ mod tests {
         for session in plan.lost.iter().chain(&plan.overdue) {
             ids.extend(session.batches.iter().flat_map(|b| b.pairs.iter().map(|(id, _)| id.as_str())));
             ids.extend(session.no_record.iter().map(String::as_str));
+            ids.extend(session.elsewhere.iter().map(|task| task.id.as_str()));
         }
         ids
     }
@@ -235,7 +278,8 @@ mod tests {
     proptest! {
         #[test]
         fn every_task_is_in_exactly_one_place_and_a_second_plan_is_the_same(page in page(), paced in 0_usize..3) {
-            let policy = QueuePolicy::default();
+            let mut policy = QueuePolicy::default();
+            policy.task.external.left_to_daemon = true;
             let limits = SilenceLimits::new(&policy.session, 10);
             let plan = Plan::new(&page, &policy, &limits, Moves::Paced(paced));
             let mut ids = seen(&plan);
@@ -248,7 +292,7 @@ mod tests {
                 + page.overdue.iter().map(|s| s.tasks.len()).sum::<usize>();
             prop_assert_eq!(in_place + plan.overdue.iter().map(|s| s.left).sum::<usize>(), judged);
             prop_assert_eq!(plan.waiting + plan.lost.len(), page.silent.len());
-            let moving = plan.lost.iter().filter(|s| !s.held && s.verdicts() > 0).count();
+            let moving = plan.lost.iter().filter(|s| !s.held && !s.batches.is_empty()).count();
             prop_assert!(moving <= paced);
             prop_assert_eq!(&plan, &Plan::new(&page, &policy, &limits, Moves::Paced(paced)));
         }

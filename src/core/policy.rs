@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::external::External;
 use super::id::TaskType;
 
 /// Whether verdicts move tasks.
@@ -116,6 +117,8 @@ pub struct TaskPolicy {
     pub reset_delay: Duration,
     /// What becomes of late completions.
     pub late_results: LateResults,
+    /// What becomes of work that is done elsewhere.
+    pub external: External,
 }
 
 /// All that was decided for one queue.
@@ -142,6 +145,12 @@ impl QueuePolicy {
             .iter()
             .find(|(name, _)| name.as_str() == task_type)
             .map_or(&self.task, |(_, policy)| policy)
+    }
+
+    /// Whether anybody can be asked about work that is done elsewhere.
+    #[must_use]
+    pub fn has_hooks(&self) -> bool {
+        self.types.values().chain([&self.task]).any(|task| task.external.has_hooks())
     }
 }
 
@@ -174,6 +183,7 @@ impl Default for TaskPolicy {
             release_delay: Duration::from_secs(5),
             reset_delay: Duration::ZERO,
             late_results: LateResults::AcceptIfUnstarted,
+            external: External::default(),
         }
     }
 }

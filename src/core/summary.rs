@@ -28,6 +28,8 @@ pub struct Summary {
     pub observed: BTreeMap<(Cause, Action), u64>,
     /// What guards keep from being done.
     pub held: BTreeMap<Guard, u64>,
+    /// Tasks that wait until a hook tells how their work elsewhere stands.
+    pub elsewhere: u64,
     /// Tasks whose lost identity is given time to come back.
     pub reconnecting: u64,
     /// Verdicts that weren't carried out though nothing held them.
@@ -58,6 +60,7 @@ impl Summary {
         add(&mut self.done, &other.done);
         add(&mut self.observed, &other.observed);
         add(&mut self.held, &other.held);
+        self.elsewhere += other.elsewhere;
         self.reconnecting += other.reconnecting;
         add(&mut self.skipped, &other.skipped);
         self.expired += other.expired;

@@ -54,6 +54,10 @@ closed!(
         Revoke = "revoke",
         /// Counted once; it goes on.
         Alert = "alert",
+        /// Out of the system: its work, done elsewhere, succeeded.
+        Collect = "collect",
+        /// Its work, done elsewhere, failed: delayed, or set aside once it failed too often.
+        Fail = "fail",
     }
 );
 
@@ -61,7 +65,7 @@ impl Action {
     /// Whether it ends the attempt, so that it counts as an abandonment with an outcome.
     #[must_use]
     pub fn ends_the_attempt(self) -> bool {
-        matches!(self, Self::Reset | Self::DeadLetter | Self::Expire)
+        matches!(self, Self::Reset | Self::DeadLetter | Self::Expire | Self::Collect | Self::Fail)
     }
 }
 
@@ -100,6 +104,32 @@ closed!(
 );
 
 closed!(
+    /// What a hook is asked.
+    HookKind {
+        /// How work elsewhere stands.
+        Probe = "probe",
+        /// To end it.
+        Cancel = "cancel",
+    }
+);
+
+closed!(
+    /// What a hook may answer.
+    HookWord {
+        /// It runs, or waits to.
+        Active = "active",
+        /// It is over and has its result.
+        Succeeded = "succeeded",
+        /// It is over and failed.
+        Failed = "failed",
+        /// It is over without a result: cancelled, or unknown there.
+        Ended = "ended",
+        /// It runs and can't be cancelled.
+        Cannot = "cannot",
+    }
+);
+
+closed!(
     /// Why a verdict was not carried out though nothing held it.
     Skip {
         /// It wasn't so any more when it was looked at again.
@@ -133,6 +163,6 @@ mod tests {
         assert_eq!(Action::parse("reset "), None);
         let ending: Vec<_> =
             Action::ALL.iter().filter(|a| a.ends_the_attempt()).map(|a| a.as_str()).collect();
-        assert_eq!(ending, ["reset", "dead_letter", "expire"]);
+        assert_eq!(ending, ["reset", "dead_letter", "expire", "collect", "fail"]);
     }
 }

@@ -76,6 +76,7 @@ fn queue_of(name: &QueueName, policy: &QueuePolicy, one: &QueueReport) -> Queue 
     let alive = figures.sessions.saturating_sub(figures.silent + figures.suspect);
     queue.agents = ByLiveness { alive, suspect: figures.suspect, lost: figures.silent };
     queue.held = one.summary.held();
+    (queue.elsewhere, queue.unwanted) = (one.summary.elsewhere, figures.unwanted);
     queue.oldest_running_at_ms = one.oldest_running_ms;
     queue.oldest_abandoned_at_ms = one.oldest_abandoned_ms;
     queue.oldest_dead_at_ms = one.oldest_dead_ms;
@@ -97,10 +98,13 @@ fn account(total: &Summary, report: &PassReport) -> String {
     say(total.did(Action::Reset), "tasks reset");
     say(total.did(Action::DeadLetter), "dead letters");
     say(total.did(Action::Expire) + total.expired, "expired");
+    say(total.did(Action::Collect), "collected");
+    say(total.did(Action::Fail), "failed elsewhere");
     say(total.did(Action::Revoke), "revoked");
     say(total.did(Action::Alert), "past their limit");
     say(total.observed.values().sum(), "would have been moved");
     say(total.held(), "held by guards");
+    say(total.elsewhere, "waiting for a hook to tell");
     say(total.reconnecting, "waiting for their agent to come back");
     say(total.mended, "mended");
     parts.join(", ")

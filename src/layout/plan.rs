@@ -12,7 +12,7 @@ use crate::core::pattern::{Pattern, Values};
 
 /// The fixed keys of our own queue come first; then the system's, from this number on: heartbeat, running, record,
 /// pending, dead, dead record, pause mark, and our two hashes of returns.
-const FIRST_OF_SYSTEM: usize = 13;
+const FIRST_OF_SYSTEM: usize = 14;
 
 /// A layout as the script reads it.
 #[derive(Debug, Clone)]

@@ -24,7 +24,7 @@ impl Keys {
         // moves the slot, a script with it is refused before it runs instead of failing midway.
         let fixed = [
             "control", "pending", "delayed", "expiring", "agents", "due", "dead", "policy", "stats",
-            "events", "lease", "none",
+            "events", "lease", "unwanted", "none",
         ];
         Self { fixed: fixed.iter().map(|name| format!("{base}{name}")).collect(), base }
     }
@@ -71,6 +71,12 @@ impl Keys {
         format!("{}error:{id}", self.base)
     }
 
+    /// Where else a task is being worked on.
+    #[must_use]
+    pub fn external(&self, id: &str) -> String {
+        format!("{}external:{id}", self.base)
+    }
+
     /// What remembers that a task was completed or discarded.
     #[must_use]
     pub fn done(&self, id: &str) -> String {
@@ -103,7 +109,7 @@ mod tests {
         for key in keys.fixed().iter().chain(&all) {
             assert!(key.starts_with("backstop:{billing}:"), "{key}");
         }
-        assert_eq!(keys.fixed().len(), 12);
+        assert_eq!(keys.fixed().len(), 13);
         assert!(keys.fixed().iter().any(|key| key.ends_with(":none")));
     }
 }

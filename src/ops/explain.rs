@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::over::attempt_of;
 use super::tasks::State;
 use crate::core::policy::LimitAction;
 use crate::native::Queue;
@@ -83,6 +84,10 @@ pub struct Explained {
     pub payload_bytes: u64,
     /// Size of the checkpoint, bytes.
     pub checkpoint_bytes: u64,
+    /// Where else it is being worked on.
+    pub external: Option<String>,
+    /// An earlier attempt whose result came late and was refused: what ended that attempt was wrong.
+    pub late_attempt: Option<u64>,
     /// What the last failure said.
     pub error: String,
     /// What runs out when.
@@ -145,6 +150,8 @@ pub async fn explain(queue: &Queue, id: &str, task: &Inspected) -> Result<Explai
         age_ms: number("enqueued_at").map(|at| task.now_ms - at),
         payload_bytes: task.payload_bytes,
         checkpoint_bytes: task.checkpoint_bytes,
+        external: task.external.clone(),
+        late_attempt: text("late").and_then(|token| attempt_of(token)),
         error: String::from_utf8_lossy(&task.error).into_owned(),
         task_type: kind,
         held_by,
@@ -170,7 +177,11 @@ fn clocks(
     };
     let since = |field: &str, at: Option<i64>| number(field).zip(at).map(|(began, at)| at - began);
     if !runs {
-        add("delay", task.delayed, None, "it may be taken");
+        let then = match task.record.contains_key("ending") {
+            true => "it may be taken, or as soon as the end of its work elsewhere, which hung, is known",
+            false => "it may be taken",
+        };
+        add("delay", task.delayed, None, then);
         add(
             "value",
             task.expiring,

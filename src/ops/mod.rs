@@ -2,13 +2,16 @@
 
 pub mod agents;
 pub mod dead;
+pub mod drain;
 pub mod explain;
 pub mod find;
 pub mod fsck;
 pub mod hands;
+pub mod over;
 pub mod status;
 pub mod switch;
 pub mod tasks;
+pub mod unwanted;
 
 use crate::store::{Shape, Store, StoreError};
 

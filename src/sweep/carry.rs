@@ -18,7 +18,7 @@ use crate::native::scripts::reconcile::{Reconcile, Reconciled};
 use crate::store::StoreError;
 
 /// From this many returned tasks on, the others of a pass are spread, so that they don't all start in one moment.
-const SPREAD_FROM: u64 = 100;
+pub(super) const SPREAD_FROM: u64 = 100;
 const SPREAD_OVER: Duration = Duration::from_secs(5);
 /// In how many steps, a call each.
 const SPREAD_STEPS: u64 = 20;
@@ -157,10 +157,11 @@ impl Pass<'_> {
                 stay += self.apply(state, one, batch, pairs, progress).await?;
             }
         }
+        stay += self.carry_out_elsewhere(state, one, progress).await?;
         Ok(stay)
     }
 
-    async fn apply(
+    pub(super) async fn apply(
         &self,
         state: &QueueState,
         one: &SessionPlan,

@@ -295,6 +295,7 @@ fn plan(session: &str, one: &Agent<'_>, verdicts: &[(Entry, Action)]) -> Session
         forget: false,
         held: false,
         batches: vec![batch(Action::Reset), batch(Action::DeadLetter)],
+        elsewhere: Vec::new(),
         left: 0,
         no_record: Vec::new(),
     }

@@ -6,6 +6,7 @@
 
 mod carry;
 mod cursor;
+mod elsewhere;
 mod foreign;
 mod guards;
 mod lost;
@@ -26,6 +27,7 @@ use crate::core::id::QueueName;
 use crate::core::observer::Observer;
 use crate::core::policy::QueuePolicy;
 use crate::core::words::Guard;
+use crate::hooks::Asker;
 use crate::layout::System;
 use crate::native::Queue;
 use crate::store::{Failure, Reply, Store, StoreError};
@@ -146,7 +148,7 @@ impl Sweeper {
             // A spell of a third of the time-out can't make a session suspect by itself: time-outs are three intervals.
             let long = away.is_some_and(|away| away > policy.session.heartbeat_timeout / 3);
             let grace = long.then_some(Guard::RedisChanged).filter(|_| !jumped);
-            let state = state_of(&mut self.queues, &self.store, &self.settings, name);
+            let state = state_of(&mut self.queues, &self.store, &self.settings, &self.observer, name);
             state.owed = grace.or(jumped.then_some(Guard::ClockJumped)).or(state.owed);
         }
         let mut failed = None;
@@ -204,7 +206,7 @@ impl Sweeper {
         stop: &CancellationToken,
     ) -> Result<QueueReport, StoreError> {
         let now = self.started.elapsed();
-        let state = state_of(&mut self.queues, &self.store, &self.settings, name);
+        let state = state_of(&mut self.queues, &self.store, &self.settings, &self.observer, name);
         let pass = pass::Pass {
             settings: &self.settings,
             observer: self.observer.as_ref(),
@@ -235,11 +237,13 @@ fn state_of<'a>(
     queues: &'a mut BTreeMap<QueueName, QueueState>,
     store: &Store,
     settings: &SweepSettings,
+    observer: &Arc<dyn Observer>,
     name: &QueueName,
 ) -> &'a mut QueueState {
     queues.entry(name.clone()).or_insert_with(|| {
         let queue = Queue::new(store.clone(), name.clone());
-        let mut state = QueueState::new(queue.clone(), MassLoss::new(settings.mass_loss));
+        let asker = Asker::new(Arc::clone(observer));
+        let mut state = QueueState::new(queue.clone(), MassLoss::new(settings.mass_loss), asker);
         state.foreign = settings.foreign.get(name).map(|foreign| System::new(queue, foreign.clone()));
         state
     })

@@ -14,11 +14,12 @@ use crate::core::observer::Observer;
 use crate::core::policy::{Mode, QueuePolicy, SessionPolicy};
 use crate::core::summary::Summary;
 use crate::core::words::{Cause, Guard, Skip};
+use crate::hooks::Asker;
 use crate::layout::{System, Tasks};
 use crate::native::Queue;
 use crate::native::scripts::note::Note;
 use crate::native::scripts::observe::{Cursor, Figures, Observe, ObserveAnswer, Page};
-use crate::native::scripts::publish::{Publish, published_as};
+use crate::native::scripts::publish::{Publish, PublishedLimits, published_as};
 use crate::store::StoreError;
 
 /// Tasks on a page, and verdicts in a call: what blocks Redis for about half a millisecond.
@@ -47,10 +48,16 @@ pub(super) struct QueueState {
     pub(super) told: HashSet<Vec<u8>>,
     /// The system of another kind that this queue stands for.
     pub(super) foreign: Option<System>,
+    /// Whoever asks about work elsewhere.
+    pub(super) asker: Asker,
+    /// Where the next pass goes on with what nobody waits for.
+    pub(super) unwanted_from: usize,
+    /// What its hook said can't be cancelled.
+    pub(super) uncancellable: HashSet<String>,
 }
 
 impl QueueState {
-    pub(super) fn new(queue: Queue, mass_loss: MassLoss) -> Self {
+    pub(super) fn new(queue: Queue, mass_loss: MassLoss, asker: Asker) -> Self {
         Self {
             queue,
             mass_loss,
@@ -64,6 +71,9 @@ impl QueueState {
             walk: Walk::default(),
             told: HashSet::new(),
             foreign: None,
+            asker,
+            unwanted_from: 0,
+            uncancellable: HashSet::new(),
         }
     }
 }
@@ -125,6 +135,26 @@ impl Pass<'_> {
 
     async fn run(&self, state: &mut QueueState) -> Result<QueueReport, StoreError> {
         let told = state.queue.store().hash(&state.queue.keys().named("policy")).await?;
+        if self.settings.publishes || state.foreign.is_some() {
+            return self.sweep(state, told).await;
+        }
+        // A pass by hand asks no hook. What the daemon would ask about is left to it.
+        let probed = |text: &String| PublishedLimits::read(text).is_some_and(|limits| limits.probed);
+        let own =
+            self.policy.types.values().chain([&self.policy.task]).any(|task| task.external.probe.is_some());
+        let left = own || told.values().any(probed);
+        let mut policy = self.policy.clone();
+        for task in policy.types.values_mut().chain([&mut policy.task]) {
+            task.external.left_to_daemon = left;
+        }
+        Pass { policy: &policy, ..*self }.sweep(state, told).await
+    }
+
+    async fn sweep(
+        &self,
+        state: &mut QueueState,
+        told: BTreeMap<String, String>,
+    ) -> Result<QueueReport, StoreError> {
         let session = slower(&self.policy.session, &told);
         let mut limits = SilenceLimits::new(&session, state.sessions);
         let mut cursor = std::mem::take(&mut state.resume_at);
@@ -186,6 +216,10 @@ impl Pass<'_> {
                 ObserveAnswer::Standby(_) => break,
             };
         }
+        if let Err(error) = self.end_unwanted(state, figures.unwanted, &mut progress).await {
+            // What was done to tasks is told all the same.
+            tracing::error!(queue = %state.queue.name(), %error, "could not see to work elsewhere; the next pass tries again");
+        }
         self.report(state, now_ms, figures, progress, None).await
     }
 
@@ -219,6 +253,7 @@ impl Pass<'_> {
             failover_grace: self.settings.failover_grace,
             most: PAGE as u32,
             cursor,
+            handles: self.policy.mode == Mode::Enforce && self.policy.has_hooks(),
         };
         state.queue.run(&observe).await
     }

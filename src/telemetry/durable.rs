@@ -7,8 +7,8 @@
 use std::collections::BTreeMap;
 
 use super::metrics::{
-    self, ABANDONED, ADOPTED, DEAD_LETTERED, EXPIRED, FALSE_RESETS, LEADER_TRANSITIONS, Metric, RECLAIMED,
-    RECOVERED, REFUTED, RELEASED, RESET, SKIPPED,
+    self, ABANDONED, ADOPTED, COLLECTED, DEAD_LETTERED, EXPIRED, EXTERNAL_UNASKED, FAILED_ELSEWHERE,
+    FALSE_RESETS, LEADER_TRANSITIONS, Metric, RECLAIMED, RECOVERED, REFUTED, RELEASED, RESET, SKIPPED,
 };
 use super::recorder::Recorder;
 
@@ -36,6 +36,10 @@ fn mirrors() -> Vec<Mirror> {
         plain(&RECOVERED, None, "recovered"),
         plain(&RELEASED, None, "released"),
         plain(&ADOPTED, None, "adopted"),
+        plain(&COLLECTED, None, "collected"),
+        plain(&FAILED_ELSEWHERE, None, "abandoned_failed"),
+        plain(&EXTERNAL_UNASKED, None, "external_unasked"),
+        plain(&EXTERNAL_UNASKED, None, "external_dropped"),
         plain(&FALSE_RESETS, Some("late"), "late"),
         plain(&FALSE_RESETS, Some("withdrawn"), "false_resets"),
         plain(&REFUTED, None, "refuted"),

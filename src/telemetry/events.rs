@@ -35,6 +35,21 @@ impl Recorder {
         self.count(&metrics::DEAD_LETTERED, queue, &["expired"], n);
     }
 
+    /// `n` abandoned tasks are complete: their work elsewhere had succeeded.
+    pub fn collected(&self, queue: &str, n: u64) {
+        self.count(&metrics::COLLECTED, queue, &[], n);
+    }
+
+    /// `n` abandoned tasks failed, as their work elsewhere had.
+    pub fn failed_elsewhere(&self, queue: &str, n: u64) {
+        self.count(&metrics::FAILED_ELSEWHERE, queue, &[], n);
+    }
+
+    /// A hook was called, and what it said.
+    pub fn hook_called(&self, queue: &str, hook: &str, said: &str) {
+        self.count(&metrics::HOOK_CALLS, queue, &[hook, said], 1);
+    }
+
     /// `n` verdicts came to nothing.
     pub fn skipped(&self, queue: &str, reason: &str, n: u64) {
         self.count(&metrics::SKIPPED, queue, &[reason], n);

@@ -73,6 +73,8 @@ impl Recorder {
             self.set(&metrics::QUEUE_TASKS, &[label, state], figure(n));
         }
         self.set(&metrics::GUARD_HELD, &[label], figure(queue.held));
+        self.set(&metrics::EXTERNAL_HELD, &[label], figure(queue.elsewhere));
+        self.set(&metrics::EXTERNAL_UNWANTED, &[label], figure(queue.unwanted));
         self.set(&metrics::LEADER, &[label], flag(queue.leader));
         self.set(&metrics::MODE_INFO, &[label, "enforce"], flag(queue.mode == Mode::Enforce));
         self.set(&metrics::MODE_INFO, &[label, "observe"], flag(queue.mode == Mode::Observe));
@@ -96,6 +98,8 @@ fn merge(into: &mut Queue, queue: &Queue) {
     add(&mut into.delayed, queue.delayed);
     add(&mut into.dead, queue.dead);
     add(&mut into.held, queue.held);
+    add(&mut into.elsewhere, queue.elsewhere);
+    add(&mut into.unwanted, queue.unwanted);
     oldest(&mut into.oldest_running_at_ms, queue.oldest_running_at_ms);
     oldest(&mut into.oldest_abandoned_at_ms, queue.oldest_abandoned_at_ms);
     oldest(&mut into.oldest_dead_at_ms, queue.oldest_dead_at_ms);

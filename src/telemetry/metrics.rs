@@ -91,6 +91,10 @@ pub const GUARDS: &[&str] = &[
     "unproven",
     "unknown_version",
 ];
+/// What a hook is asked.
+pub const HOOKS: &[&str] = &["probe", "cancel"];
+/// What a hook said.
+pub const HOOK_WORDS: &[&str] = &["active", "succeeded", "failed", "ended", "cannot", "unclear"];
 /// Whether verdicts move tasks.
 pub const MODES: &[&str] = &["enforce", "observe"];
 /// What is known of an agent.
@@ -107,9 +111,11 @@ pub const SCRIPTS: &[&str] = &[
     "complete",
     "declare",
     "discard",
+    "dismiss",
     "enqueue",
     "expire",
     "extend",
+    "external",
     "fail",
     "forget",
     "inspect",
@@ -123,12 +129,16 @@ pub const SCRIPTS: &[&str] = &[
     "register",
     "release",
     "reset",
+    "settle",
+    "steer",
     "switch",
     "take",
 ];
 /// Labels whose values may turn out to be too many, or unknown.
-pub const OVERFLOWING: &[&str] =
-    &["queue", "cause", "reason", "state", "evidence", "liveness", "script", "guard", "kind", "mode"];
+pub const OVERFLOWING: &[&str] = &[
+    "queue", "cause", "reason", "state", "evidence", "liveness", "script", "guard", "kind", "mode", "hook",
+    "said",
+];
 /// The version of this build.
 pub const VERSIONS: &[&str] = &[env!("CARGO_PKG_VERSION")];
 
@@ -161,7 +171,7 @@ use Kind::{Counter, Gauge, Histogram, Moment};
 
 table! {
     ABANDONED: Counter, "tasks_abandoned_total", [QUEUE, CAUSE], "tasks",
-        "Tasks that were found abandoned and acted on: each was reset, dead-lettered, expired or adopted.";
+        "Tasks that were found abandoned and acted on: each was reset, dead-lettered, expired, adopted, collected, or failed elsewhere.";
     OBSERVED: Counter, "observed_abandonments_total", [QUEUE, CAUSE], "tasks",
         "Abandonments that observe mode saw and left alone; each attempt counts once a replica.";
     RESET: Counter, "tasks_reset_total", [QUEUE, CAUSE], "tasks",
@@ -180,6 +190,10 @@ table! {
         "Tasks that agents gave back without anything being charged.";
     ADOPTED: Counter, "tasks_adopted_total", [QUEUE], "tasks",
         "Tasks of a dead process that its successor took over.";
+    COLLECTED: Counter, "tasks_collected_total", [QUEUE], "tasks",
+        "Abandoned tasks that are complete because their work elsewhere had succeeded.";
+    FAILED_ELSEWHERE: Counter, "tasks_failed_elsewhere_total", [QUEUE], "tasks",
+        "Abandoned tasks that failed because their work elsewhere had failed.";
     FALSE_RESETS: Counter, "false_resets_total", [QUEUE, closed("evidence", EVIDENCE)], "tasks",
         "Resets that a result of the first run proved to have been wrong.";
     REFUTED: Counter, "refuted_suspicions_total", [QUEUE], "suspicions",
@@ -217,6 +231,15 @@ table! {
         "When the task that has waited longest to be reset was abandoned; absent while there is none.";
     OLDEST_DEAD: Moment, "dead_letter_oldest_timestamp_seconds", [QUEUE], REDIS_TIME,
         "When the oldest dead letter died; absent while there is none.";
+
+    HOOK_CALLS: Counter, "hook_calls_total", [QUEUE, closed("hook", HOOKS), closed("said", HOOK_WORDS)], "calls",
+        "Calls of hooks about work elsewhere, by what they said; unclear: nothing that can be understood.";
+    EXTERNAL_HELD: Gauge, "external_held_tasks", [QUEUE], "tasks",
+        "Abandoned tasks that are held until a hook tells how their work elsewhere stands.";
+    EXTERNAL_UNWANTED: Gauge, "external_unwanted", [QUEUE], "handles",
+        "Work elsewhere that nobody waits for any more, and that isn't known to have ended.";
+    EXTERNAL_UNASKED: Counter, "external_unasked_total", [QUEUE], "handles",
+        "Work elsewhere that nobody waits for and about which nobody could be asked, or that was one too many to remember.";
 
     GUARD_OPEN: Gauge, "guard_open", [GUARD], "0 or 1", "Whether the guard holds moves in any queue.";
     GUARD_TRIPS: Counter, "guard_trips_total", [GUARD], "openings", "How often the guard opened.";

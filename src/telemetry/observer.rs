@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::recorder::Recorder;
 use crate::core::id::QueueName;
 use crate::core::observer::Observer;
-use crate::core::words::{Action, Cause, Guard, Skip};
+use crate::core::words::{Action, Cause, Guard, HookKind, Skip};
 
 impl Observer for Recorder {
     fn script(&self, name: &'static str, took: Duration, _ok: bool) {
@@ -25,6 +25,8 @@ impl Observer for Recorder {
             Action::Reset => self.reset(queue, cause, n),
             Action::DeadLetter => self.dead_lettered(queue, "poison", n),
             Action::Expire => self.expired(queue, "running", n),
+            Action::Collect => self.collected(queue, n),
+            Action::Fail => self.failed_elsewhere(queue, n),
             // What a person cancelled, and what goes on, is no abandonment.
             Action::Discard | Action::Revoke | Action::Alert => {}
         }
@@ -47,6 +49,10 @@ impl Observer for Recorder {
         Self::skipped(self, queue.as_str(), why.as_str(), n);
     }
 
+    fn hook(&self, queue: &QueueName, kind: HookKind, said: &'static str) {
+        self.hook_called(queue.as_str(), kind.as_str(), said);
+    }
+
     fn guard(&self, _queue: &QueueName, guard: Guard, open: bool) {
         if open {
             self.guard_tripped(guard.as_str());
@@ -60,8 +66,8 @@ impl Observer for Recorder {
 
 #[cfg(test)]
 mod tests {
-    use super::super::metrics::{CAUSES, DEATHS, GUARDS, LIVENESS, SKIPS};
-    use crate::core::words::{Cause, DeadReason, Guard, Liveness, Skip};
+    use super::super::metrics::{CAUSES, DEATHS, GUARDS, HOOK_WORDS, HOOKS, LIVENESS, SKIPS};
+    use crate::core::words::{Cause, DeadReason, Guard, HookKind, HookWord, Liveness, Skip};
 
     #[test]
     fn the_words_of_the_metrics_are_those_of_the_judgement() {
@@ -69,6 +75,9 @@ mod tests {
         assert!(DeadReason::ALL.iter().map(|word| word.as_str()).eq(DEATHS.iter().copied()));
         assert!(Guard::ALL.iter().map(|word| word.as_str()).eq(GUARDS.iter().copied()));
         assert!(Liveness::ALL.iter().map(|word| word.as_str()).eq(LIVENESS.iter().copied()));
+        assert!(HookKind::ALL.iter().map(|word| word.as_str()).eq(HOOKS.iter().copied()));
+        let said = HookWord::ALL.iter().map(|word| word.as_str()).chain(["unclear"]);
+        assert!(said.eq(HOOK_WORDS.iter().copied()));
         assert!(Skip::ALL.iter().map(|word| word.as_str()).eq(SKIPS.iter().copied()));
     }
 }

@@ -387,7 +387,7 @@ fn documentation() -> String {
          replicas add up, and a takeover is no burst. `process_*` is there as well.\n\n\
          Of abandoned tasks each is one of these, so the sums agree: `tasks_abandoned_total` = `tasks_reset_total` \
          +\n`tasks_dead_lettered_total{{reason=\"poison\"}}` + `tasks_expired_total{{state=\"running\"}}` + \
-         `tasks_adopted_total`.\n\n\
+         `tasks_adopted_total` +\n`tasks_collected_total` + `tasks_failed_elsewhere_total`.\n\n\
          | metric | kind | labels | unit | tells |\n|---|---|---|---|---|\n"
     );
     for metric in TABLE {

@@ -1,12 +1,12 @@
 //! Asking a command what becomes of a task that the last process of this name held.
 
 use std::ffi::OsString;
-use std::process::Stdio;
 use std::time::Duration;
 
 use tokio::process::Command;
 
 use crate::agent::{Choice, Left};
+use crate::hooks::command::first_words;
 
 /// How long the command may think.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -22,19 +22,17 @@ pub async fn ask(shell: OsString, left: Left) -> Choice {
         .env("BACKSTOP_TASK_TYPE", &left.task_type)
         .env("BACKSTOP_TASK_TOKEN", &left.token)
         .env("BACKSTOP_TASK_SESSION", &left.session)
-        .env_remove("BACKSTOP_REDIS_URL")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::inherit())
-        .kill_on_drop(true);
+        .env_remove("BACKSTOP_CHECKPOINT")
+        .env_remove("BACKSTOP_EXTERNAL");
     if let Some(text) = super::as_variable(&left.checkpoint) {
         command.env("BACKSTOP_CHECKPOINT", text);
     }
-    let answer = match tokio::time::timeout(PATIENCE, command.output()).await {
-        Ok(Ok(output)) if output.status.success() => output.stdout,
-        Ok(Ok(output)) => return undecided(&left, &format!("it ended with {}", output.status)),
-        Ok(Err(error)) => return undecided(&left, &format!("it could not be started: {error}")),
-        Err(_) => return undecided(&left, "it took longer than 10 s"),
+    if let Some(text) = left.external.as_deref().and_then(|handle| super::as_variable(handle.as_bytes())) {
+        command.env("BACKSTOP_EXTERNAL", text);
+    }
+    let answer = match first_words(command, PATIENCE).await {
+        Ok(answer) => answer,
+        Err(why) => return undecided(&left, &why),
     };
     let answer = String::from_utf8_lossy(&answer);
     match answer.split_whitespace().next().unwrap_or_default() {

@@ -22,8 +22,8 @@ use tokio_util::sync::CancellationToken;
 pub use self::ask::ask;
 use self::reaper::Reaper;
 pub use self::reaper::{REAPER, reap};
-pub use self::words::Hear;
 use self::words::Words;
+pub use self::words::{Answer, Hear};
 use crate::private_server::command_with_parent;
 
 /// The exit code by which a program gives its task back: EX_TEMPFAIL of sysexits.h.
@@ -63,13 +63,13 @@ impl Program {
     }
 
     /// Runs the command once, with these variables and this standard input, until it ends or `stop` says so. `hear` gets
-    /// what it leaves for its next attempt. When this returns, nothing of its process group is left.
+    /// what it says meanwhile. When this returns, nothing of its process group is left.
     pub async fn run(
         &self,
         variables: &[(&str, &str)],
         input: &[u8],
         stop: &CancellationToken,
-        hear: Hear,
+        hear: Arc<dyn Hear>,
     ) -> Outcome {
         let (mut child, words) = match self.start(variables, hear) {
             Ok(started) => started,
@@ -103,13 +103,15 @@ impl Program {
         outcome
     }
 
-    fn start(&self, variables: &[(&str, &str)], hear: Hear) -> std::io::Result<(Child, Words)> {
-        let (ours, theirs) = std::io::pipe()?;
-        let words = Words::of(ours.into(), hear)?;
+    fn start(&self, variables: &[(&str, &str)], hear: Arc<dyn Hear>) -> std::io::Result<(Child, Words)> {
+        let (words, theirs) = Words::begin(hear)?;
         let program = self.command.first().cloned().unwrap_or_default();
         let mut command = Command::from(command_with_parent(&self.launcher, program));
         command
             .args(self.command.get(1..).unwrap_or_default())
+            // Of another task, if this agent is itself run for one.
+            .env_remove("BACKSTOP_CHECKPOINT")
+            .env_remove("BACKSTOP_EXTERNAL")
             .envs(variables.iter().copied())
             // Where Redis is, and by which password, is not the program's business.
             .env_remove("BACKSTOP_REDIS_URL")
@@ -118,7 +120,7 @@ impl Program {
             .stdout(Stdio::inherit())
             .stderr(Stdio::piped())
             .kill_on_drop(true);
-        let mapping = FdMapping { parent_fd: theirs.into(), child_fd: words::DESCRIPTOR };
+        let mapping = FdMapping { parent_fd: theirs, child_fd: words::DESCRIPTOR };
         command.fd_mappings(vec![mapping]).map_err(std::io::Error::other)?;
         Ok((command.spawn()?, words))
     }
@@ -192,9 +194,9 @@ fn ended(status: std::io::Result<ExitStatus>, last: Vec<u8>) -> Outcome {
     }
 }
 
-/// A checkpoint as a variable of the environment, where it can be one: text without a NUL byte.
+/// What an attempt left, as a variable of the environment, where it can be one: text without a NUL byte.
 #[must_use]
-pub fn as_variable(checkpoint: &[u8]) -> Option<&str> {
-    let text = std::str::from_utf8(checkpoint).ok()?;
+pub fn as_variable(left: &[u8]) -> Option<&str> {
+    let text = std::str::from_utf8(left).ok()?;
     Some(text).filter(|text| !text.is_empty() && !text.contains('\0'))
 }

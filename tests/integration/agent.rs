@@ -1,5 +1,6 @@
 //! The agent library on a real Redis: runs each task once, comes back, stops when told to.
 
+mod leaving;
 mod trouble;
 
 use std::sync::Arc;

@@ -17,7 +17,7 @@ use crate::support::process::Process;
 use crate::support::{Server, backstop, eventually, number};
 
 /// What installs a client and says how to start its programs.
-fn tool(name: &str, args: &[&str]) -> String {
+pub(crate) fn tool(name: &str, args: &[&str]) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tools").join(name);
     let output = Command::new(path).args(args).output().unwrap();
     assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));

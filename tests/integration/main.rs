@@ -15,8 +15,11 @@ mod agent; // the agent library: runs each task once, comes back, stops when tol
 mod cli; // the command line as a user has it: what it does, what it says, how it ends
 mod clients; // the real clients of other systems, with Backstop beside them
 mod daemon; // the daemon and agents as processes: killed, paused, twinned, reloaded
+mod elsewhere; // tasks that are worked on elsewhere: agents, hooks and the service killed
 mod foreign; // systems of others: one contract for every layout
 mod house_rules; // who may use what, how large a file may be
+mod identity; // agents under a name: pools, twins, drains, wrong clocks
+mod languages; // agents in every language: one suite for all of them
 mod private_server; // the private Redis: out of reach, true to its data, gone with its parent
 mod program; // any program as an agent: exit codes, stopping, what is left behind
 mod protocol; // the scripts: a model that watches them, their races and late copies, their headers

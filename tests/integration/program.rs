@@ -1,8 +1,10 @@
 //! Any program as an agent: exit codes, stopping, what is left behind.
 
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use backstop::work::{Outcome, Program};
+use backstop::work::{Answer, Hear, Outcome, Program};
+use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli;
@@ -17,9 +19,23 @@ async fn run(script: &str, input: &[u8]) -> Outcome {
     shell(script).run(&[("BACKSTOP_TASK_ID", "t1")], input, &CancellationToken::new(), nobody()).await
 }
 
-/// Somebody who hears nothing of what a program leaves.
-fn nobody() -> backstop::work::Hear {
-    std::sync::Arc::new(|_| {})
+/// Hears all that a program says.
+#[derive(Default)]
+struct Ears(Mutex<Vec<String>>);
+
+impl Hear for Ears {
+    fn checkpoint(&self, text: &[u8]) {
+        self.0.lock().unwrap().push(format!("checkpoint {}", String::from_utf8_lossy(text)));
+    }
+
+    fn external(&self, handle: String) -> BoxFuture<'static, Answer> {
+        self.0.lock().unwrap().push(format!("external {handle}"));
+        Box::pin(std::future::ready(if handle == "late" { Answer::Late } else { Answer::Recorded }))
+    }
+}
+
+fn nobody() -> Arc<dyn Hear> {
+    Arc::new(Ears::default())
 }
 
 fn alive(pid: &str) -> bool {
@@ -106,17 +122,17 @@ async fn a_killed_agent_takes_along_what_its_commands_started() {
 }
 
 #[tokio::test]
-async fn lines_on_descriptor_three_are_checkpoints_and_nothing_else_is() {
-    let heard = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
-    let hear = {
-        let heard = std::sync::Arc::clone(&heard);
-        std::sync::Arc::new(move |text: &[u8]| heard.lock().unwrap().push(text.to_vec()))
-    };
+async fn lines_on_descriptor_three_are_checkpoints_and_handles_and_nothing_else_is() {
+    let ears = Arc::new(Ears::default());
     let script = "echo checkpoint one >&3; echo nonsense >&3; (printf 'checkpoint '; head -c 70000 /dev/zero | tr '\\0' x; echo) >&3
-        echo 'checkpoint  two words ' >&3; printf 'checkpoint cut off' >&3";
-    let outcome = shell(script).run(&[], b"", &CancellationToken::new(), hear).await;
+        echo 'external job 77' >&3; read -r first <&3; echo 'external late' >&3; read -r second <&3
+        printf 'external \\377\\n' >&3; read -r third <&3
+        echo 'checkpoint  two words ' >&3; printf 'checkpoint cut off' >&3
+        test \"$first $second $third\" = 'recorded late refused'";
+    let outcome = shell(script).run(&[], b"", &CancellationToken::new(), ears.clone()).await;
     assert_eq!(outcome, Outcome::Done);
-    assert_eq!(*heard.lock().unwrap(), [b"one".to_vec(), b" two words ".to_vec()]);
+    let heard = ["checkpoint one", "external job 77", "external late", "checkpoint  two words "];
+    assert_eq!(*ears.0.lock().unwrap(), heard);
 }
 
 /// A command that dies with its agent goes on where it was, under the agent's name; nobody told it what that was.
@@ -146,6 +162,19 @@ async fn a_command_begins_with_the_checkpoint_that_was_left() {
     agent.wait().unwrap();
     assert_eq!(cli::run(&server, &work("0")).0, 0);
     assert_eq!(std::fs::read_to_string(&seen).unwrap(), "1:\n2:half way\n");
+}
+
+/// An agent may itself be run for a task; what that was told is none of its own tasks' business.
+#[tokio::test]
+async fn a_first_attempt_begins_with_nothing_that_another_task_left() {
+    let server = Server::start().await;
+    assert_eq!(cli::run(&server, &["enqueue", "--queue", "q", "x"]).0, 0);
+    let script = "test -z \"$BACKSTOP_CHECKPOINT$BACKSTOP_EXTERNAL\"";
+    let args = ["work", "--queue", "q", "--as", "w", "--count", "1", "--json", "--", "sh", "-c", script];
+    let mut agent = cli::command(&server, &args);
+    agent.env("BACKSTOP_CHECKPOINT", "another's").env("BACKSTOP_EXTERNAL", "another's");
+    let (code, out, _) = cli::answer(&agent.output().unwrap());
+    assert!(code == 0 && out.contains("\"completed\":1"), "{out}");
 }
 
 /// A task that ends its agent each time, alone in its queue: whatever the agent of that name is told to do with what was left,

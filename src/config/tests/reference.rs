@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
+use crate::core::external::{External, Hook, Method};
 
 /// The file with all keys, each at another value than its default.
 const EVERY_KEY: &str = include_str!("../../../tests/config/valid/every-key.toml");
@@ -95,6 +96,9 @@ fn the_reference_has_every_key_that_is_read() {
         "defaults.task",
         "defaults.task.start_to_close",
         "defaults.task.backoff",
+        "defaults.task.external",
+        "defaults.task.external.probe",
+        "defaults.task.external.cancel",
     ];
     let mut seen = 0;
     for section in sections {
@@ -148,6 +152,17 @@ fn every_key_means_what_its_name_says() {
             release_delay: 11 * SECOND,
             reset_delay: 12 * SECOND,
             late_results: LateResults::Refuse,
+            external: External {
+                probe: Some(Hook::Command(vec!["probe".into(), "--quiet".into()])),
+                cancel: Some(Hook::Http {
+                    method: Method::Delete,
+                    url: "https://jobs.example/{handle}".into(),
+                }),
+                lost_after: 120 * MINUTE,
+                timeout: 11 * SECOND,
+                concurrency: 5,
+                left_to_daemon: false,
+            },
         },
         types: BTreeMap::new(),
     };

@@ -19,8 +19,8 @@
 --! include head evidence
 local plan, agent, queue, belongs, seen, cause = cjson.decode(ARGV[2]), ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[7]
 local FIRST, EACH, MOST_BYTES = 11, 7, 262144
-local heartbeat, running, records, waiting, aside, aside_records, pause = unpack(KEYS, 13, 19)
-local counts, counts_before = KEYS[20], KEYS[21]
+local heartbeat, running, records, waiting, aside, aside_records, pause = unpack(KEYS, 14, 20)
+local counts, counts_before = KEYS[21], KEYS[22]
 local now = server_time()
 if held(now) then return { 'held' } end
 if not plan.of_task then

@@ -19,7 +19,7 @@ for _, index in ipairs({ pending, delayed, expiring, dead, due }) do call('ZCARD
 local function row(id, token)
   local r = fields(task_key(id), 'type', 'attempt', 'payload', 'enqueued_at', 'deadline', 'abandonments', 'failures')
   return { 'adopted', { id, token, r[1], r[2], r[3] or try('GET', base .. 'payload:' .. id) or '', r[4], r[5] or '',
-    r[6] or '0', r[7] or '0', try('GET', base .. 'checkpoint:' .. id) or '' } }
+    r[6] or '0', r[7] or '0', try('GET', base .. 'checkpoint:' .. id) or '', try('GET', base .. 'external:' .. id) or '' } }
 end
 
 local function adopt(id, token)
@@ -39,14 +39,14 @@ local function adopt(id, token)
   end
   if room < 1 then return { 'full' } end
   room = room - 1
-  local attempt = (tonumber(t.attempt) or 0) + 1
+  local attempt = (number(t.attempt) or 0) + 1
   local fresh = attempt .. '-' .. place(id, t.seq) .. '-' .. nonce
   local limits = limits_of(t.type)
   local limit = limits.start_to_close >= 0 and now + limits.start_to_close or nil
   local alive = limits.heartbeat >= 0 and now + limits.heartbeat or nil
-  call('HDEL', task_key(id), 'revoked_at', 'reason', 'limit', 'alive_until', 'alerted')
+  call('HDEL', task_key(id), 'revoked_at', 'reason', 'limit', 'alive_until', 'alerted', 'recorded')
   call('HSET', task_key(id), 'session', session, 'token', fresh, 'attempt', attempt, 'taken_at', now,
-    'abandonments', (tonumber(t.abandonments) or 0) + 1)
+    'abandonments', (number(t.abandonments) or 0) + 1)
   if limit then call('HSET', task_key(id), 'limit', limit) end
   if alive then call('HSET', task_key(id), 'alive_until', alive) end
   local score = earliest(now, limit, alive, t.deadline)

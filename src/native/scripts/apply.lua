@@ -31,7 +31,7 @@ end
 local out, back, later = {}, {}, {}
 -- Written once, not for each task.
 local mark, charged = '!reset:' .. cause, tostring(abandonments + 1)
-local ready_at = string.format('%.0f', now + delay)
+local soonest = now + delay
 -- Each of these answers true if it did it.
 local carry_out = {}
 
@@ -42,8 +42,9 @@ function carry_out.reset(id, token)
   if t[1] ~= session or t[2] ~= token or not evident(id) then return end
   call('HSET', key, 'session', mark, 'abandonments', charged)
   out[#out + 1] = id
-  if delay > 0 then
-    later[#later + 1] = ready_at
+  local ready_at = let_go(id, cause, soonest, now)
+  if ready_at > now then
+    later[#later + 1] = string.format('%.0f', ready_at)
     later[#later + 1] = id
   else
     back[#back + 1] = place(id, t[3])
@@ -57,7 +58,7 @@ local function give_up_on(id, token)
   if t[1] ~= session or t[2] ~= token or not evident(id) then return end
   -- What a person asked for since the sweeper looked comes before its verdict.
   if (t[5] and true or false) ~= (action == 'discard') then return end
-  if action == 'expire' and not (t[4] and tonumber(t[4]) <= now) then return end
+  if action == 'expire' and not passed(t[4], now) then return end
   give_up(id, { token = token, seq = t[3], abandonments = abandonments, deadline = t[4] }, cause, action, now, now)
   out[#out + 1] = id
   return true
@@ -78,10 +79,10 @@ function carry_out.alert(id, token)
     'revoked_at')
   -- An order to stop that stands is not to be forgotten for an alert.
   if t[1] ~= session or t[2] ~= token or t[7] or not evident(id) then return end
-  if not t[3] or tonumber(t[3]) > now then return end
+  if not passed(t[3], now) then return end
   call('HDEL', task_key(id), 'limit')
   call('HSET', task_key(id), 'alerted', t[3])
-  call('ZADD', mine, earliest(tonumber(t[4]) or now, t[5], t[6]), id)
+  call('ZADD', mine, earliest(number(t[4]) or now, t[5], t[6]), id)
   return true
 end
 

@@ -9,7 +9,7 @@
 -- REPEAT  an older number writes the heartbeat and nothing else: no checkpoint is rolled back
 -- COST    8 µs, and 2 µs a pair
 --! include head policy
-local session, number = ARGV[2], tonumber(ARGV[3])
+local session, nth = ARGV[2], tonumber(ARGV[3])
 local key = agent_key(session)
 local agent = call('HMGET', key, 'session', 'beat', 'state', 'draining')
 local now = server_time()
@@ -22,10 +22,10 @@ end
 call('ZCARD', due)
 local mine = running_key(session)
 local holds = call('ZCARD', mine)
-local fresh = word == 'go_on' and number > (tonumber(agent[2]) or 0)
+local fresh = word == 'go_on' and nth > (number(agent[2]) or 0)
 if word == 'go_on' then
   call('ZADD', agents, now, session)
-  if fresh then call('HSET', key, 'beat', number) end
+  if fresh then call('HSET', key, 'beat', nth) end
   if agent[3] ~= 'active' then
     -- Declared lost, and alive: the state is undone, what was moved stays moved.
     call('HSET', key, 'state', 'active')
@@ -45,6 +45,8 @@ for i = 4, #ARGV, 3 do
   else
     if not listed[id] then known = known + 1 end
     listed[id] = true
+    -- Also of a run that is told to stop: the next attempt is glad of it.
+    if fresh and string.sub(mark, 1, 1) == 'c' then call('SET', base .. 'checkpoint:' .. id, string.sub(mark, 2)) end
     if t[3] then
       stop[#stop + 1] = id
       stop[#stop + 1] = token
@@ -55,11 +57,10 @@ for i = 4, #ARGV, 3 do
       if alive then call('HSET', task_key(id), 'alive_until', alive) end
       -- What its type need not show any more must not let it be called silent.
       if alive or call('HDEL', task_key(id), 'alive_until') == 1 then
-        local score = earliest(tonumber(t[5]), t[6], alive, t[7])
+        local score = earliest(number(t[5]) or now, t[6], alive, t[7])
         call('ZADD', mine, 'XX', score, id)
         call('ZADD', due, 'LT', score, session)
       end
-      if string.sub(mark, 1, 1) == 'c' then call('SET', base .. 'checkpoint:' .. id, string.sub(mark, 2)) end
     end
   end
 end

@@ -63,6 +63,17 @@ pub enum Drain {
     Release,
 }
 
+impl Drain {
+    /// The word for it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Wait => "wait",
+            Self::Release => "release",
+        }
+    }
+}
+
 /// What `beat` answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BeatAnswer {

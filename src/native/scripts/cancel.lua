@@ -28,6 +28,7 @@ else
   call('ZREM', pending, id)
   call('ZREM', delayed, id)
   call('ZREM', expiring, id)
+  disown(id, now)
   finish(id, 'discarded:' .. (t[2] or ''), setting('keep_done'))
   count('discarded')
   write_counts()

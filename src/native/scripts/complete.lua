@@ -55,7 +55,7 @@ local function complete(id, token)
   -- A first attempt that runs was never abandoned; looking for a field that isn't there is what costs most.
   local holder, past = t[2], {}
   if not (runs(holder) and string.sub(t[1], 1, 2) == '1-') then past = fields(task_key(id), 'abandonments', 'late') end
-  local abandonments = tonumber(past[1]) or 0
+  local abandonments = number(past[1]) or 0
   if t[1] ~= token then
     if t[1] and seq_of(t[1]) == seq_of(token) and abandonments > 0 then return late(id, token, 'record', past[2]) end
     return 'gone'
@@ -81,7 +81,7 @@ local function complete(id, token)
     event(now, 'what', 'withdrawn', 'task', id, 'token', token, 'was', why)
   end
   if abandonments > 0 then count('recovered') end
-  local lengths, edge = lasted[t[3]] or {}, bucket(now - (tonumber(t[4]) or now))
+  local lengths, edge = lasted[t[3]] or {}, bucket(now - (number(t[4]) or now))
   lengths[edge] = (lengths[edge] or 0) + 1
   lasted[t[3]] = lengths
   ended[#ended + 1] = id

@@ -17,6 +17,7 @@ for i = 3, #ARGV, 3 do
   local answer = 'changed'
   if t[1] and died and (t[2] or '') == ARGV[i + 1] and tonumber(died) == tonumber(ARGV[i + 2]) then
     call('ZREM', dead, id)
+    disown(id, now)
     finish(id, 'discarded:' .. (t[2] or ''), keep)
     moved[#moved + 1] = id
     answer = 'discarded'

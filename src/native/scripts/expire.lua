@@ -21,10 +21,11 @@ for i = 2, #ARGV do
   elseif runs(t[2]) then
     -- It is judged as a running task; should it be reset, its place here is what ends it.
     answer = 'skipped'
-  elseif t[3] and tonumber(t[3]) <= now and (call('ZREM', pending, id) == 1 or call('ZREM', delayed, id) == 1) then
+  elseif passed(t[3], now) and (call('ZREM', pending, id) == 1 or call('ZREM', delayed, id) == 1) then
     if t[4] then
       -- A person cancelled it while it ran, and a reset was quicker: nobody wants to see it again.
       call('ZREM', expiring, id)
+      disown(id, now)
       finish(id, 'discarded:' .. t[5], 86400000)
       count('discarded')
       answer = 'discarded'

@@ -20,17 +20,17 @@ call('HDEL', key, 'revoked_at', 'alerted', 'reason')
 call('HSET', key, 'limit', limit)
 -- A deadline or a silence that has passed would only order it to stop again.
 local alive = t[5]
-if alive and tonumber(alive) < limit then
+if (number(alive) or limit) < limit then
   alive = limit
   call('HSET', key, 'alive_until', limit)
 end
 local deadline = t[4]
-if deadline and tonumber(deadline) < limit then
+if (number(deadline) or limit) < limit then
   deadline = limit
   call('HSET', key, 'deadline', limit)
   call('ZADD', expiring, limit, id)
 end
-local score = earliest(tonumber(t[3]) or now, limit, alive, deadline)
+local score = earliest(number(t[3]) or now, limit, alive, deadline)
 call('ZADD', set, 'XX', score, id)
 call('ZADD', due, 'LT', score, t[2])
 event(now, 'what', 'extended', 'by', ARGV[5], 'until', limit, 'tasks', id)

@@ -4,7 +4,7 @@
 -- ARGV    format, id
 -- RETURNS gone + the stub or '' | found, now ms, {field, value, …}, {pending, delayed, dead, expiring, running scores or ''},
 --         payload bytes, checkpoint bytes, error, {heartbeat ms or '', state, host, pid} of its agent,
---         grace until ms, paused or ''
+--         grace until ms, paused or '', external handle or ''
 -- GUARD   writes nothing
 -- REPEAT  the same
 -- COST    20 µs
@@ -29,4 +29,4 @@ local state = call('HMGET', control, 'grace_until', 'paused')
 return { 'found', server_time(), record, { call('ZSCORE', pending, id) or '', call('ZSCORE', delayed, id) or '',
   call('ZSCORE', dead, id) or '', call('ZSCORE', expiring, id) or '', running }, size,
   try('STRLEN', base .. 'checkpoint:' .. id) or 0, try('GET', base .. 'error:' .. id) or '', agent, state[1] or '0',
-  state[2] or '' }
+  state[2] or '', try('GET', base .. 'external:' .. id) or '' }

@@ -47,6 +47,8 @@ pub struct Inspected {
     pub grace_until_ms: i64,
     /// Whether the queue is paused.
     pub paused: bool,
+    /// Where else it is being worked on.
+    pub external: Option<String>,
 }
 
 /// What `inspect` answers.
@@ -77,8 +79,8 @@ impl Command for Inspect {
         {
             return Ok(InspectAnswer::Gone(shape.text(stub.clone())?));
         }
-        let Ok([word, now, fields, places, payload, checkpoint, error, agent, grace, paused]) =
-            <[Reply; 10]>::try_from(items)
+        let Ok([word, now, fields, places, payload, checkpoint, error, agent, grace, paused, external]) =
+            <[Reply; 11]>::try_from(items)
         else {
             return Err(shape.unknown(&whole));
         };
@@ -110,6 +112,7 @@ impl Command for Inspect {
             agent_pid: shape.text(pid)?,
             grace_until_ms: shape.int(grace)?,
             paused: !shape.text(paused)?.is_empty(),
+            external: super::external::handle(shape, external)?,
         })))
     }
 }

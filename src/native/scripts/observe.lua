@@ -5,14 +5,14 @@
 -- ARGV    format, owner of the lease ('': none is asked for), lease ms, silence after which a session is listed ms,
 --         silence after which it is suspect ms, grace after a change of server ms, most tasks (1 to 100),
 --         then what stayed where it is so far in this pass: silent sessions, tasks of the first of them, overdue sessions,
---         tasks of the first of them, expired pending tasks
+--         tasks of the first of them, expired pending tasks; whether external handles are read (0|1)
 -- RETURNS standby + the holder (another replica sweeps), or
 --         page, now ms, grace until ms, {sessions, silent, suspect, pending, delayed, dead, paused, uptime s, known (0|1),
---         tasks of the suspects (of 50 of them)},
+--         tasks of the suspects (of 50 of them), unwanted handles},
 --         silent and overdue, each {session, beat ms, running, current (0|1), beats, state, {id, {facts}, …}, …},
 --         expired {id, deadline, …}, more (0|1)
 --         facts: token, type, abandonments; of due tasks also taken_at, deadline, cancelled, limit, revoked_at,
---         alive_until. A record that is gone has none
+--         alive_until; the tenth: the handle, where it is read. A record that is gone has none
 -- GUARD   writes only what can't lose anything: lease, run id with its grace, heartbeats from the future, raised `due`
 -- REPEAT  the same page
 -- COST    25 µs for nothing, 2.5 µs a task
@@ -21,6 +21,7 @@ local owner, lease_ms, cutoff, suspect_after = ARGV[2], ARGV[3], tonumber(ARGV[4
 local grace, most = tonumber(ARGV[6]), tonumber(ARGV[7])
 local skip_silent, skip_tasks = tonumber(ARGV[8]), tonumber(ARGV[9])
 local skip_due, skip_due_tasks, skip_expired = tonumber(ARGV[10]), tonumber(ARGV[11]), tonumber(ARGV[12])
+local handles = ARGV[13] == '1'
 local now = server_time()
 for _, index in ipairs({ pending, delayed, expiring, agents, due, dead }) do call('ZCARD', index) end
 if owner ~= '' then
@@ -62,6 +63,11 @@ local function entry(session, ids, due_now)
     else
       facts = fields(task_key(id), 'token', 'type', 'abandonments', 'taken_at', 'deadline', 'cancelled', 'limit',
         'revoked_at', 'alive_until')
+    end
+    local handle = handles and facts[1] and try('GET', base .. 'external:' .. id)
+    if handle then
+      for n = 3, 9 do facts[n] = facts[n] or false end
+      facts[10] = handle
     end
     tasks[i * 2 - 1], tasks[i * 2] = id, facts
   end
@@ -131,5 +137,5 @@ end
 local counts = { call('ZCARD', agents), call('ZCOUNT', agents, '-inf', before),
   call('ZCOUNT', agents, '(' .. before, string.format('%.0f', now - suspect_after)), call('ZCARD', pending),
   call('ZCARD', delayed), call('ZCARD', dead), (state[3] or '') ~= '' and 1 or 0, uptime, known and 1 or 0,
-  suspects }
+  suspects, (try('ZCARD', unwanted) or 0) }
 return { 'page', now, until_ms, counts, silent, overdue, expired, more }

@@ -37,6 +37,8 @@ pub struct Observe {
     pub most: u32,
     /// Where the page begins.
     pub cursor: Cursor,
+    /// Whether handles are read.
+    pub handles: bool,
 }
 
 /// Figures of the queue.
@@ -62,6 +64,8 @@ pub struct Figures {
     pub known_server: bool,
     /// What suspects run; of 50 of them, if there are more.
     pub suspect_running: u64,
+    /// Handles of work elsewhere that nobody waits for any more.
+    pub unwanted: u64,
 }
 
 /// One page.
@@ -103,7 +107,8 @@ impl Command for Observe {
         args.int(self.most).int(size(self.cursor.silent)).int(size(self.cursor.silent_tasks));
         args.int(size(self.cursor.overdue))
             .int(size(self.cursor.overdue_tasks))
-            .int(size(self.cursor.expired));
+            .int(size(self.cursor.expired))
+            .int(i32::from(self.handles));
     }
 
     fn read(&self, shape: &Shape<'_>, reply: Reply) -> Result<ObserveAnswer, StoreError> {
@@ -142,7 +147,7 @@ fn count(shape: &Shape<'_>, reply: Reply) -> Result<u64, StoreError> {
 }
 
 fn read_figures(shape: &Shape<'_>, reply: Reply) -> Result<Figures, StoreError> {
-    let [sessions, silent, suspect, pending, delayed, dead, paused, uptime, known, suspects] =
+    let [sessions, silent, suspect, pending, delayed, dead, paused, uptime, known, suspects, unwanted] =
         shape.array(reply)?;
     Ok(Figures {
         sessions: count(shape, sessions)?,
@@ -155,6 +160,7 @@ fn read_figures(shape: &Shape<'_>, reply: Reply) -> Result<Figures, StoreError> 
         uptime: Duration::from_secs(count(shape, uptime)?),
         known_server: shape.int(known)? == 1,
         suspect_running: count(shape, suspects)?,
+        unwanted: count(shape, unwanted)?,
     })
 }
 
@@ -188,5 +194,6 @@ fn task(shape: &Shape<'_>, id: String, facts: Reply) -> Result<TaskFacts, StoreE
         limit_ms: number(next()),
         revoked_at_ms: number(next()),
         alive_until_ms: number(next()),
+        external: super::external::handle(shape, next())?,
     })
 }

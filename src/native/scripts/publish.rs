@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::millis;
-use crate::core::policy::{LateResults, LimitAction, QueuePolicy, StopOnAgent, TaskPolicy};
+use crate::core::policy::{LateResults, LimitAction, Mode, QueuePolicy, StopOnAgent, TaskPolicy};
 use crate::native::Command;
 use crate::store::{Args, Reply, Script, Shape, StoreError};
 
@@ -32,8 +32,8 @@ pub(crate) fn fields(policy: &QueuePolicy) -> Vec<(String, String)> {
     ];
     let mut fields: Vec<_> =
         settings.iter().map(|(name, value)| ((*name).to_owned(), value.to_string())).collect();
-    fields.push(("_task".to_owned(), encode(&policy.task)));
-    fields.extend(policy.types.iter().map(|(name, task)| (name.to_string(), encode(task))));
+    fields.push(("_task".to_owned(), encode(&policy.task, policy.mode)));
+    fields.extend(policy.types.iter().map(|(name, task)| (name.to_string(), encode(task, policy.mode))));
     fields
 }
 
@@ -44,7 +44,9 @@ pub fn published_as(policy: &QueuePolicy) -> BTreeMap<String, String> {
 }
 
 /// The limits of a type as `lib/policy.lua` reads them: milliseconds, −1 for none, in this order.
-fn encode(task: &TaskPolicy) -> String {
+fn encode(task: &TaskPolicy, mode: Mode) -> String {
+    // A daemon that only observes asks nobody.
+    let asks = mode == Mode::Enforce;
     let maybe = |limit: Option<Duration>| limit.map_or(-1, millis);
     let action = match task.start_to_close.action {
         LimitAction::Alert => 0,
@@ -66,6 +68,8 @@ fn encode(task: &TaskPolicy) -> String {
         millis(task.backoff.max),
         millis(task.release_delay),
         i64::from(task.late_results == LateResults::AcceptIfUnstarted),
+        maybe(task.external.cancel.as_ref().filter(|_| asks).map(|_| task.external.lost_after)),
+        i64::from(asks && task.external.probe.is_some()),
     ];
     numbers.map(|n| n.to_string()).join(" ")
 }
@@ -83,6 +87,8 @@ pub struct PublishedLimits {
     pub max_abandonments: i64,
     /// Failures that are retried.
     pub max_failures: i64,
+    /// Whether the daemon asks about work elsewhere before it moves a lost agent's task.
+    pub probed: bool,
 }
 
 impl PublishedLimits {
@@ -96,6 +102,7 @@ impl PublishedLimits {
             revoke_grace_ms: millis(task.revoke_grace),
             max_abandonments: i64::from(task.max_abandonments),
             max_failures: i64::from(task.max_failures),
+            probed: false,
         }
     }
 
@@ -114,7 +121,8 @@ impl PublishedLimits {
             2 => LimitAction::Reset,
             _ => return None,
         };
-        Some(Self { action, heartbeat_ms, revoke_grace_ms, max_abandonments, max_failures })
+        let probed = numbers.get(13) == Some(&1);
+        Some(Self { action, heartbeat_ms, revoke_grace_ms, max_abandonments, max_failures, probed })
     }
 }
 
@@ -139,6 +147,7 @@ impl Command for Publish {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::external::Hook;
 
     /// Agents that were never given a policy must behave as the program's defaults say.
     #[test]
@@ -158,6 +167,7 @@ mod tests {
     fn what_is_published_is_read_back() {
         let mut task = TaskPolicy { max_abandonments: 7, max_failures: 8, ..TaskPolicy::default() };
         task.revoke_grace = Duration::from_secs(9);
+        task.external.probe = Some(Hook::Command(vec!["probe".into()]));
         task.task_heartbeat_timeout = Some(Duration::from_secs(6));
         for action in [LimitAction::Alert, LimitAction::Revoke, LimitAction::Reset] {
             task.start_to_close.action = action;
@@ -167,8 +177,9 @@ mod tests {
                 revoke_grace_ms: 9000,
                 max_abandonments: 7,
                 max_failures: 8,
+                probed: true,
             };
-            assert_eq!(PublishedLimits::read(&encode(&task)), Some(expected));
+            assert_eq!(PublishedLimits::read(&encode(&task, Mode::Enforce)), Some(expected));
         }
         assert_eq!(PublishedLimits::read("1 2 3"), None);
     }

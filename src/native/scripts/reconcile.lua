@@ -45,13 +45,13 @@ local function compare(id)
     elseif not in_delayed then
       answer = 'homeless'
     end
-    if t[4] and not in_dead and not call('ZSCORE', expiring, id) then answer = 'homeless' end
+    if number(t[4]) and not in_dead and not call('ZSCORE', expiring, id) then answer = 'homeless' end
     if answer == 'sound' and #wrong > 0 then answer = 'stray' end
   end
   if repair and answer ~= 'sound' then
     for _, index in ipairs(wrong) do call('ZREM', index, id) end
     if answer == 'homeless' and holder ~= '' then
-      local score = earliest(tonumber(t[7]) or now, t[5], t[6], t[4])
+      local score = earliest(number(t[7]) or now, t[5], t[6], t[4])
       call('ZADD', running_key(holder), score, id)
       call('ZADD', due, 'LT', score, holder)
       -- A session that nobody watches gets its time from now.
@@ -66,7 +66,7 @@ local function compare(id)
         call('ZADD', pending, place(id, t[3]), id)
       end
     end
-    if answer == 'homeless' and t[4] and not call('ZSCORE', dead, id) then call('ZADD', expiring, t[4], id) end
+    if answer == 'homeless' and number(t[4]) and not call('ZSCORE', dead, id) then call('ZADD', expiring, t[4], id) end
     count('mended:' .. answer)
     mended[#mended + 1] = id
   end

@@ -20,7 +20,7 @@ for i = 4, #ARGV, 3 do
   if t[1] and died and (t[2] or '') == ARGV[i + 1] and tonumber(died) == tonumber(ARGV[i + 2]) then
     local deadline = t[4]
     if ends_in >= 0 then deadline = now + ends_in end
-    if deadline and tonumber(deadline) <= now then
+    if passed(deadline, now) then
       answer = 'deadline_passed'
     else
       local seq = place(id, t[3])

@@ -4,7 +4,8 @@
 -- ARGV    format, nonce (16 hex), identity or pool prefix, pool size (0: no pool), session that was lost or '',
 --         host, pid, version
 -- RETURNS registered, session, ms to the first beat, ms of silence to stop the work at (-1: never) and others may get it
---         at, {session, id, token, type, checkpoint, …} what predecessors hold (100 at most; adopt or release, then ask again)
+--         at, {session, id, token, type, checkpoint, external handle, …} what predecessors hold
+--         (100 at most; adopt or release, then ask again)
 --         | superseded | pool_full
 -- GUARD   a client that was declared lost gets a session only while the identity's current one is the lost one; out of
 --         a pool, any identity that is free
@@ -36,6 +37,7 @@ local function answer(session)
         held[#held + 1] = t[1]
         held[#held + 1] = t[3]
         held[#held + 1] = try('GET', base .. 'checkpoint:' .. id) or ''
+        held[#held + 1] = try('GET', base .. 'external:' .. id) or ''
       end
     end
   end
@@ -59,13 +61,16 @@ end
 local identity = name
 if size > 0 then
   -- One that left tasks behind comes first, then one that is free; never one that is only silent.
-  local free
+  local free, drained
   identity = nil
   for i = 0, size - 1 do
     local candidate = name .. '-' .. i
-    local a = try('HMGET', base .. 'agent:' .. candidate, 'session', 'state', 'held')
+    local a = try('HMGET', base .. 'agent:' .. candidate, 'session', 'state', 'held', 'draining')
     -- A name whose record is of the wrong type is nobody's until a person has looked at it.
-    if a and a[2] ~= 'active' then
+    if a and a[2] ~= 'active' and (a[4] or '') ~= '' then
+      -- It would be given nothing to do.
+      drained = drained or candidate
+    elseif a and a[2] ~= 'active' then
       local left_some = a[1] and holds_some(a[1])
       for _, old in ipairs(split(a[3])) do left_some = left_some or holds_some(old) end
       if left_some then
@@ -75,7 +80,7 @@ if size > 0 then
       free = free or candidate
     end
   end
-  identity = identity or free
+  identity = identity or free or drained
   if not identity then return { 'pool_full' } end
 end
 
@@ -85,8 +90,8 @@ local current = a[1]
 -- What a pool gives out is free, whoever had it.
 if size == 0 and lost ~= '' and current and current ~= lost then return { 'superseded' } end
 if not format then call('HSET', control, 'format', ARGV[1]) end
-local number = call('HINCRBY', control, 'incarnation', 1)
-local session = identity .. '.' .. number .. '-' .. string.sub(nonce, 1, 8)
+local incarnation = call('HINCRBY', control, 'incarnation', 1)
+local session = identity .. '.' .. incarnation .. '-' .. string.sub(nonce, 1, 8)
 
 local held = {}
 for _, old in ipairs(split(a[2])) do

@@ -49,6 +49,8 @@ pub struct HeldTask {
     pub task_type: String,
     /// What the attempt left behind; empty if nothing.
     pub checkpoint: Vec<u8>,
+    /// Where else it is being worked on, if that was recorded.
+    pub external: Option<String>,
 }
 
 /// What `register` answers.
@@ -97,13 +99,14 @@ impl Command for Register {
                 held: shape
                     .rows(held)?
                     .into_iter()
-                    .map(|[session, id, token, kind, checkpoint]| {
+                    .map(|[session, id, token, kind, checkpoint, external]| {
                         Ok(HeldTask {
                             session: shape.text(session)?,
                             id: shape.text(id)?,
                             token: shape.text(token)?,
                             task_type: shape.text(kind)?,
                             checkpoint: shape.bytes(checkpoint)?,
+                            external: super::external::handle(shape, external)?,
                         })
                     })
                     .collect::<Result<_, StoreError>>()?,

@@ -2,7 +2,7 @@
 -- Exchanges tasks for identity: pops up to n and writes session, token, times and limits, in one transaction.
 -- KEYS    the queue's fixed keys
 -- ARGV    format, session, nonce (16 hex), most tasks (1 to 50), most payload bytes
--- RETURNS took + rows of {id, token, type, attempt, payload, enqueued at, deadline, abandonments, failures, checkpoint}
+-- RETURNS took + rows of {id, token, type, attempt, payload, enqueued at, deadline, abandonments, failures, checkpoint, external handle}
 --         | empty + ms until the next delayed task (-1: none) | paused | draining | superseded | lost
 -- GUARD   the session is its identity's current one, and in agents; the running set stays within 256
 -- REPEAT  a take whose answer was lost gives tasks that nobody knows: beats show them, the client gives them back
@@ -54,10 +54,11 @@ for _, id in ipairs(ids) do
     count('skipped:no_record')
   elseif t[2] and call('HEXISTS', key, 'cancelled') == 1 then
     -- A person cancelled it while it ran, and a reset was quicker than the order to stop.
+    disown(id, now)
     finish(id, 'discarded:' .. (call('HGET', key, 'token') or ''), 86400000)
     call('ZREM', expiring, id)
     count('discarded')
-  elseif t[4] and tonumber(t[4]) <= now then
+  elseif passed(t[4], now) then
     bury(id, 'expired', now)
     count('expired')
   elseif not payload then
@@ -66,7 +67,7 @@ for _, id in ipairs(ids) do
     bytes = bytes + #payload
     if bytes > most_bytes and #rows > 0 then break end
     local limits = limits_of(t[1])
-    local attempt = (tonumber(t[2]) or 0) + 1
+    local attempt = (number(t[2]) or 0) + 1
     local token = attempt .. '-' .. place(id, t[3]) .. '-' .. nonce
     local record = { 'session', session, 'token', token, 'attempt', attempt, 'taken_at', now }
     local limit, alive
@@ -81,12 +82,13 @@ for _, id in ipairs(ids) do
       record[#record + 1] = alive
     end
     -- A first attempt has neither a past nor a checkpoint; looking for a field that isn't there is what costs most.
-    local past, checkpoint = {}, ''
-    if attempt > 1 then
+    local past, checkpoint, handle = {}, '', ''
+    if t[7] then
       past = fields(key, 'abandonments', 'failures')
       checkpoint = try('GET', base .. 'checkpoint:' .. id) or ''
+      handle = try('GET', base .. 'external:' .. id) or ''
       -- The limits are this attempt's own. Cleared here and not by the reset, whose page is the one that must be fast.
-      call('HDEL', key, 'revoked_at', 'reason', 'limit', 'alive_until', 'alerted')
+      call('HDEL', key, 'revoked_at', 'reason', 'limit', 'alive_until', 'alerted', 'recorded', 'ending')
       if string.sub(t[7] or '', 1, 7) == '!reset:' then count('reclaimed') end
     end
     call('HSET', key, unpack(record))
@@ -94,7 +96,8 @@ for _, id in ipairs(ids) do
     if not first or score < first then first = score end
     scores[#scores + 1] = score
     scores[#scores + 1] = id
-    rows[#rows + 1] = { id, token, t[1], attempt, payload, t[6], t[4] or '', past[1] or '0', past[2] or '0', checkpoint }
+    rows[#rows + 1] = { id, token, t[1], attempt, payload, t[6], t[4] or '', past[1] or '0', past[2] or '0', checkpoint,
+      handle }
   end
   out[#out + 1] = id
 end

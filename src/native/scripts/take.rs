@@ -39,24 +39,40 @@ pub struct Taken {
     pub failures: u32,
     /// What the last attempt left behind; empty if nothing.
     pub checkpoint: Vec<u8>,
+    /// Where else it is being worked on, as an earlier attempt recorded it.
+    pub external: Option<String>,
 }
 
 impl Taken {
     pub(super) fn read(shape: &Shape<'_>, row: Reply) -> Result<Self, StoreError> {
-        let [id, token, kind, attempt, payload, enqueued, deadline, abandonments, failures, checkpoint] =
-            shape.array(row)?;
-        let small = |n: i64| u32::try_from(n).unwrap_or(0);
+        let [
+            id,
+            token,
+            kind,
+            attempt,
+            payload,
+            enqueued,
+            deadline,
+            abandonments,
+            failures,
+            checkpoint,
+            external,
+        ] = shape.array(row)?;
+        // A number that somebody edited by hand must not cost the others of the answer: it counts as absent.
+        let number = |reply| shape.maybe_int(reply).ok().flatten();
+        let small = |reply| number(reply).and_then(|n| u32::try_from(n).ok()).unwrap_or(0);
         Ok(Self {
             id: shape.text(id)?,
             token: shape.text(token)?,
             task_type: shape.text(kind)?,
-            attempt: u64::try_from(shape.int(attempt)?).unwrap_or(0),
+            attempt: number(attempt).and_then(|n| u64::try_from(n).ok()).unwrap_or(0),
             payload: shape.bytes(payload)?,
-            enqueued_at_ms: shape.maybe_int(enqueued)?.unwrap_or(0),
-            deadline_ms: shape.maybe_int(deadline)?,
-            abandonments: small(shape.maybe_int(abandonments)?.unwrap_or(0)),
-            failures: small(shape.maybe_int(failures)?.unwrap_or(0)),
+            enqueued_at_ms: number(enqueued).unwrap_or(0),
+            deadline_ms: number(deadline),
+            abandonments: small(abandonments),
+            failures: small(failures),
             checkpoint: shape.bytes(checkpoint)?,
+            external: super::external::handle(shape, external)?,
         })
     }
 }

@@ -144,6 +144,7 @@ async fn a_sweeper_can_run_each_script_of_its_side() {
         failover_grace: Duration::ZERO,
         most: 100,
         cursor: Cursor::default(),
+        handles: true,
     };
     let ObserveAnswer::Page(page) = queue.run(&observe).await.unwrap() else { panic!("no page") };
     assert_eq!((page.facts.silent.len(), page.facts.expired.len()), (1, 1));

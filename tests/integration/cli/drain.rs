@@ -4,9 +4,11 @@ use std::process::{Child, Stdio};
 
 use backstop::native::scripts::complete::Complete;
 use backstop::native::scripts::release::Release;
+use rustix::process::Signal;
 
 use super::people::agent;
 use super::{answer, command, run};
+use crate::support::process::catches;
 use crate::support::{Server, eventually};
 
 /// Begins to drain, and comes back when it stands in Redis.
@@ -20,6 +22,13 @@ async fn begin(server: &Server, flags: &[&str], mode: &str) -> Child {
     })
     .await;
     child
+}
+
+fn told(completed: u64, released: u64, running: u64) -> serde_json::Value {
+    serde_json::json!({
+        "queue": "q", "completed": completed, "released": released, "failed": 0, "otherwise": 0, "running": running,
+        "elsewhere": 0,
+    })
 }
 
 fn account(child: Child) -> (i32, serde_json::Value) {
@@ -36,11 +45,8 @@ async fn drain_waits_until_nothing_runs() {
     assert!(child.try_wait().unwrap().is_none(), "something runs");
     let pairs = tasks.into_iter().map(|task| (task.id, task.token)).collect();
     server.queue("q").run(&Complete { pairs }).await.unwrap();
-    let (code, told) = account(child);
-    assert_eq!(
-        (code, told),
-        (0, serde_json::json!({"queue": "q", "completed": 1, "released": 0, "running": 0}))
-    );
+    let (code, seen) = account(child);
+    assert_eq!((code, seen), (0, told(1, 0, 0)));
 }
 
 #[tokio::test]
@@ -51,11 +57,8 @@ async fn after_the_wait_agents_are_told_to_give_back_what_runs() {
     let child = begin(&server, &["--wait", "0s", "--then", "release"], "release").await;
     let pairs = tasks.into_iter().map(|task| (task.id, task.token)).collect();
     server.queue("q").run(&Release { session, delay: None, pairs }).await.unwrap();
-    let (code, told) = account(child);
-    assert_eq!(
-        (code, told),
-        (0, serde_json::json!({"queue": "q", "completed": 0, "released": 1, "running": 0}))
-    );
+    let (code, seen) = account(child);
+    assert_eq!((code, seen), (0, told(0, 1, 0)));
     let (code, _, err) = run(&server, &["drain", "q", "--then", "release"]);
     assert!(
         code == 2 && err.contains("--wait <DURATION>"),
@@ -71,18 +74,10 @@ async fn a_person_who_has_seen_enough_gets_the_account_and_nothing_is_given_back
     let child = begin(&server, &["--wait", "1h", "--then", "release"], "wait").await;
     let mut interrupt = std::process::Command::new("kill");
     // It listens for the signal from its first look on, which lies a moment after the switch.
-    eventually("the command listens for Ctrl-C", async || {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
-        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap().trim();
-        u64::from_str_radix(caught, 16).unwrap() & 2 != 0
-    })
-    .await;
+    eventually("the command listens for Ctrl-C", async || catches(child.id(), Signal::INT)).await;
     assert!(interrupt.args(["-INT", &child.id().to_string()]).status().unwrap().success());
-    let (code, told) = account(child);
-    assert_eq!(
-        (code, told),
-        (3, serde_json::json!({"queue": "q", "completed": 0, "released": 0, "running": 1}))
-    );
+    let (code, seen) = account(child);
+    assert_eq!((code, seen), (3, told(0, 0, 1)));
     let control = server.store().hash(&server.queue("q").keys().named("control")).await.unwrap();
     assert_eq!(control["draining"], "wait");
 }

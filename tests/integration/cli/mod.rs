@@ -2,6 +2,7 @@
 
 mod drain;
 mod enqueue;
+mod external;
 mod fsck;
 mod help;
 mod people;

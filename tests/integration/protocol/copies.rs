@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use backstop::core::id::Session;
 use backstop::native::scripts::adopt::{Adopt, Adopted};
-use backstop::native::scripts::beat::{BeatWord, Mark, StopWhy};
+use backstop::native::scripts::beat::{BeatWord, Drain, Mark, StopWhy};
 use backstop::native::scripts::cancel::{Cancel, Cancelled};
 use backstop::native::scripts::complete::Completed;
 use backstop::native::scripts::discard::{Discard, Discarded};
@@ -16,6 +16,7 @@ use backstop::native::scripts::redrive::{Redrive, Redriven, SeenDead};
 use backstop::native::scripts::register::RegisterAnswer;
 use backstop::native::scripts::release::Released;
 use backstop::native::scripts::reset::{Reset, ResetByHand};
+use backstop::native::scripts::steer::{Steer, Steered};
 use backstop::native::scripts::switch::{Switch, SwitchAnswer};
 use backstop::native::scripts::take::{Take, TakeAnswer};
 
@@ -334,4 +335,24 @@ async fn a_session_that_was_lost_does_not_supersede_the_one_that_replaced_it() {
     register.lost = Some(newer);
     let (session, _) = registered(scene.run(&register).await);
     assert_eq!(scene.beat(&session, 1, &[], Mark::None).await.word, BeatWord::GoOn);
+}
+
+#[tokio::test]
+async fn a_late_copy_of_an_agents_drain_does_not_undo_what_was_asked_since() {
+    let mut scene = Scene::new().await;
+    let first = scene.register("a").await;
+    let steer =
+        |seen_change, drain| Steer { by: "me".into(), identity: "a".parse().unwrap(), seen_change, drain };
+    let drain = steer(0, Some(Drain::Release));
+    assert_eq!(scene.run(&drain).await, Steered::Steered);
+    assert_eq!(scene.beat(&first, 1, &[], Mark::None).await.drain, Some(Drain::Release));
+    assert_eq!(scene.run(&drain).await, Steered::Changed, "a repeat");
+    let second = scene.register("a").await;
+    let beat = scene.beat(&second, 1, &[], Mark::None).await;
+    assert_eq!(beat.drain, Some(Drain::Release), "it holds for the name");
+    assert_eq!(scene.run(&steer(1, None)).await, Steered::Steered);
+    assert_eq!(scene.run(&drain).await, Steered::Changed);
+    assert_eq!(scene.beat(&second, 2, &[], Mark::None).await.drain, None);
+    let nobody = Steer { identity: "nobody".parse().unwrap(), ..drain };
+    assert_eq!(scene.run(&nobody).await, Steered::Gone);
 }

@@ -1,12 +1,19 @@
+use std::time::Duration;
+
+use backstop::core::policy::QueuePolicy;
 use backstop::core::words::Action;
 use backstop::native::scripts::apply::ApplyAnswer;
+use backstop::native::scripts::beat::Mark;
+use backstop::native::scripts::complete::Completed;
+use backstop::native::scripts::enqueue::Enqueue;
+use backstop::native::scripts::fail::Failed;
 use backstop::native::scripts::leave::{Leave, LeaveAnswer};
 use backstop::native::scripts::reconcile::{Reconcile, Reconciled};
 use backstop::native::scripts::register::{Register, RegisterAnswer, Wanted};
 use backstop::native::scripts::reset::{Reset, ResetByHand};
 use backstop::store::{Options, Store};
 
-use super::scene::{Scene, registered};
+use super::scene::{Scene, look, page, registered, task};
 use crate::support::number;
 
 impl Scene {
@@ -26,7 +33,7 @@ async fn a_record_without_its_number_goes_to_the_end_and_takes_nobody_with_it() 
     scene.take(&a).await;
     let key = scene.queue.keys().task("t2");
     scene.plain(&["HDEL", &key, "seq"]).await;
-    scene.elapse(std::time::Duration::from_secs(100)).await;
+    scene.elapse(Duration::from_secs(100)).await;
     let page = scene.observe().await;
     assert_eq!(scene.apply(&page, Action::Reset).await, ApplyAnswer::Done(vec![true; 3]));
     scene.plain(&["HDEL", &key, "seq"]).await;
@@ -115,5 +122,62 @@ async fn what_an_index_has_lost_is_put_back_to_where_it_may_be() {
     {
         let rank = scene.store().command(&["ZRANK", &scene.key(index), member]).await.unwrap();
         assert_eq!(rank, backstop::store::Reply::Int(0), "{member} in {index}");
+    }
+}
+
+/// Numbers of a record that are none, as a hand or another program may leave them: the queue goes on, and so does the task.
+#[tokio::test]
+async fn numbers_of_a_record_that_are_none_hold_up_nobody() {
+    let fields = [
+        "attempt",
+        "seq",
+        "enqueued_at",
+        "deadline",
+        "taken_at",
+        "limit",
+        "alive_until",
+        "failures",
+        "abandonments",
+        "revoked_at",
+    ];
+    for field in fields {
+        for garbage in ["tomorrow", "nan", "inf", "-1e999", "0x", " ", " 5", "5e12", "9999999999999999999"] {
+            let what = format!("{field} = {garbage:?}");
+            let mut scene = Scene::new().await;
+            let mut policy = QueuePolicy::default();
+            policy.task.task_heartbeat_timeout = Some(Duration::from_secs(60));
+            scene.publish(&policy).await;
+            let mut damaged = task("t1");
+            damaged.deadline = Some(Duration::from_secs(3600));
+            scene.run(&Enqueue { tasks: vec![damaged, task("t2")] }).await;
+            let key = scene.queue.keys().task("t1");
+            let damage = ["HSET", &key, field, garbage];
+            // While it waits, while it runs, while it waits again, and when it has failed.
+            scene.plain(&damage).await;
+            let a = scene.register("a").await;
+            let taken: Vec<_> = scene.take(&a).await.into_iter().map(|task| (task.id, task.token)).collect();
+            assert_eq!(taken.len(), 2, "{what}");
+            scene.plain(&damage).await;
+            let beat = scene.beat(&a, 1, &taken, Mark::Alive).await;
+            assert!(beat.unlisted.is_empty(), "{what}");
+            scene.elapse(Duration::from_secs(100)).await;
+            let seen = page(scene.run(&look(Duration::ZERO)).await);
+            assert_eq!(scene.apply(&seen, Action::Reset).await, ApplyAnswer::Done(vec![true; 2]), "{what}");
+            scene.plain(&damage).await;
+            let b = scene.register("b").await;
+            let again = scene.take(&b).await;
+            assert_eq!(again.len(), 2, "{what}");
+            scene.plain(&damage).await;
+            let t1 = again.iter().find(|task| task.id == "t1").unwrap();
+            assert!(
+                matches!(scene.fail(&(t1.id.clone(), t1.token.clone())).await, Failed::Retried(_)),
+                "{what}"
+            );
+            scene.plain(&damage).await;
+            scene.elapse(Duration::from_secs(10)).await;
+            let last = scene.take_one(&b).await;
+            scene.plain(&damage).await;
+            assert_eq!(scene.complete(&last).await, Completed::Completed, "{what}");
+        }
     }
 }

@@ -137,6 +137,29 @@ async fn a_pool_gives_out_what_is_free_or_lost_and_never_what_is_only_silent() {
     assert_eq!(session.identity(), sessions[1].identity());
 }
 
+#[tokio::test]
+async fn a_pool_gives_out_a_name_that_is_drained_only_when_there_is_no_other() {
+    let mut scene = Scene::new().await;
+    scene
+        .plain(&["HSET", &scene.queue.keys().agent("p-0"), "session", "p-0.1-00000000", "draining", "wait"])
+        .await;
+    for name in ["p-1", "p-0"] {
+        assert_eq!(registered(from_pool(&mut scene).await).0.identity(), name);
+    }
+}
+
+#[tokio::test]
+async fn a_run_that_is_told_to_stop_leaves_its_checkpoint_all_the_same() {
+    let mut scene = Scene::new().await;
+    let (session, pair) = revoked(&mut scene).await;
+    let held = std::slice::from_ref(&pair);
+    let beat = scene.beat(&session, 2, held, Mark::Checkpoint(b"half way".to_vec())).await;
+    assert_eq!(beat.stop.len(), 1);
+    scene.release(&session, &pair).await;
+    let other = scene.register("b").await;
+    assert_eq!(scene.take(&other).await[0].checkpoint, b"half way");
+}
+
 fn pooled(scene: &mut Scene) -> Register {
     let wanted = Wanted::Pool { prefix: Identity::new("p").unwrap(), size: 2 };
     Register { wanted, ..scene.registration("p") }

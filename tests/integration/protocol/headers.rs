@@ -5,19 +5,21 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use backstop::core::policy::QueuePolicy;
-use backstop::core::words::{Action, Guard};
+use backstop::core::words::{Action, Cause, Guard};
 use backstop::native::Command;
 use backstop::native::keys::FORMAT;
 use backstop::native::scripts::adopt::Adopt;
-use backstop::native::scripts::beat::{Beat, Mark};
+use backstop::native::scripts::beat::{Beat, Drain, Mark};
 use backstop::native::scripts::cancel::Cancel;
 use backstop::native::scripts::census::Census;
 use backstop::native::scripts::complete::Complete;
 use backstop::native::scripts::declare::Declare;
 use backstop::native::scripts::discard::Discard;
+use backstop::native::scripts::dismiss::{Dismiss, How};
 use backstop::native::scripts::enqueue::Enqueue;
 use backstop::native::scripts::expire::Expire;
 use backstop::native::scripts::extend::Extend;
+use backstop::native::scripts::external::External;
 use backstop::native::scripts::forget::Forget;
 use backstop::native::scripts::inspect::Inspect;
 use backstop::native::scripts::leave::Leave;
@@ -28,6 +30,8 @@ use backstop::native::scripts::reconcile::Reconcile;
 use backstop::native::scripts::redrive::{Redrive, SeenDead};
 use backstop::native::scripts::release::Release;
 use backstop::native::scripts::reset::Reset;
+use backstop::native::scripts::settle::Settle;
+use backstop::native::scripts::steer::Steer;
 use backstop::native::scripts::switch::Switch;
 use backstop::store::{Args, Reply, Script, Shape, StoreError};
 
@@ -216,6 +220,8 @@ async fn busy(scene: &mut Scene, format: &str) -> Vec<Sample> {
     let held = scene.take_one(&a).await;
     scene.elapse(Duration::from_secs(100)).await;
     let page = scene.observe().await;
+    scene.plain(&["SET", &scene.key("external:held"), "job"]).await;
+    scene.plain(&["ZADD", &scene.key("unwanted"), "1", "kind gone job"]).await;
     let b = scene.register("a").await;
     scene.enqueue("mine").await;
     let mine = scene.take_one(&b).await;
@@ -245,9 +251,23 @@ async fn busy(scene: &mut Scene, format: &str) -> Vec<Sample> {
         sample(format, Complete { pairs: vec![mine.clone(), held.clone()] }),
         sample(format, Declare { session: b.to_string(), seen_beat_ms: i64::MAX / 1024 }),
         sample(format, Discard { by: by(), dead: vec![seen()] }),
+        sample(
+            format,
+            Dismiss { by: by(), how: How::ByHand, jitter: 0, entries: vec!["kind gone job".to_owned()] },
+        ),
         sample(format, Enqueue { tasks: vec![task("new"), late] }),
         sample(format, Expire { ids: vec!["expired".to_owned()] }),
         sample(format, Extend { id, token, limit_ms: i64::MAX / 1024, by: by() }),
+        sample(
+            format,
+            External {
+                id: "mine".to_owned(),
+                token: mine.1.clone(),
+                task_type: "kind".to_owned(),
+                handle: "job".to_owned(),
+                number: 1,
+            },
+        ),
         sample(format, failing(&mine)),
         sample(format, Forget { session: a.to_string(), seen_beat_ms }),
         sample(format, Inspect { id: "mine".to_owned() }),
@@ -263,6 +283,24 @@ async fn busy(scene: &mut Scene, format: &str) -> Vec<Sample> {
             Release { session: b.clone(), delay: Some(Duration::ZERO), pairs: vec![mine.clone()] },
         ),
         sample(format, Reset { by: by(), pairs: vec![mine] }),
+        sample(
+            format,
+            Settle {
+                session: a.to_string(),
+                seen_beat_ms: Some(beat),
+                cause: Cause::AgentLost,
+                id: held.0.clone(),
+                token: held.1.clone(),
+                handle: "job".to_owned(),
+                action: Action::Reset,
+                delay: Duration::ZERO,
+                jitter: 0,
+            },
+        ),
+        sample(
+            format,
+            Steer { by: by(), identity: "a".parse().unwrap(), seen_change: 0, drain: Some(Drain::Wait) },
+        ),
         sample(format, Switch { seen_change: 0, by: by(), fields: vec![] }),
         sample(format, scene.taking(&b)),
     ]

@@ -8,7 +8,7 @@ mod commands;
 mod sweeper;
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use backstop::core::id::Session;
@@ -20,17 +20,20 @@ use backstop::native::scripts::cancel::Cancel;
 use backstop::native::scripts::complete::Complete;
 use backstop::native::scripts::declare::Declare;
 use backstop::native::scripts::discard::Discard;
+use backstop::native::scripts::dismiss::Dismiss;
 use backstop::native::scripts::enqueue::Enqueue;
 use backstop::native::scripts::expire::Expire;
 use backstop::native::scripts::extend::Extend;
+use backstop::native::scripts::external::External;
 use backstop::native::scripts::fail::Fail;
 use backstop::native::scripts::forget::Forget;
 use backstop::native::scripts::leave::Leave;
-use backstop::native::scripts::observe::Page;
+use backstop::native::scripts::observe::{Observe, Page};
 use backstop::native::scripts::redrive::Redrive;
 use backstop::native::scripts::register::Register;
 use backstop::native::scripts::release::Release;
 use backstop::native::scripts::reset::Reset;
+use backstop::native::scripts::settle::Settle;
 use backstop::native::scripts::take::Take;
 use proptest::test_runner::{Config, TestRunner};
 
@@ -53,6 +56,9 @@ enum Sent {
     Leave(Leave),
     /// With what the clock had been moved by when the sweeper looked.
     Apply(Apply, i64),
+    Settle(Settle, i64),
+    Dismiss(Dismiss),
+    External(External),
     Declare(Declare, i64),
     Forget(Forget, i64),
     Expire(Expire),
@@ -80,6 +86,10 @@ struct Machine<'a> {
     /// Which token completed which life of which task.
     completed: BTreeMap<(String, String), String>,
     nonces: BTreeMap<String, Session>,
+    /// Every handle that was recorded, of which task.
+    handles: BTreeSet<(String, String)>,
+    /// Those that somebody knows to be over.
+    over: BTreeSet<(String, String)>,
 }
 
 impl<'a> Machine<'a> {
@@ -99,6 +109,8 @@ impl<'a> Machine<'a> {
             payloads: BTreeMap::new(),
             completed: BTreeMap::new(),
             nonces: BTreeMap::new(),
+            handles: BTreeSet::new(),
+            over: BTreeSet::new(),
         }
     }
 
@@ -113,6 +125,11 @@ impl<'a> Machine<'a> {
         let later = State::of(self.scene.dump().await, &self.scene.key(""));
         later.check();
         self.state.check_step(&later);
+        for (id, handle) in &self.handles {
+            let known = later.handle(id).as_ref() == Some(handle) || later.is_unwanted(id, handle);
+            let over = self.over.contains(&(id.clone(), handle.clone()));
+            assert!(known || over, "nobody knows of {handle} of {id} any more");
+        }
         self.state = later;
     }
 
@@ -130,7 +147,8 @@ impl<'a> Machine<'a> {
                 self.scene.publish(&self.policy).await;
             }
             Op::Observe => {
-                let seen = page(self.scene.run(&look(Duration::from_secs(10))).await);
+                let look = Observe { handles: true, ..look(Duration::from_secs(10)) };
+                let seen = page(self.scene.run(&look).await);
                 self.pages.push((seen, self.elapsed));
                 self.look_again().await;
             }

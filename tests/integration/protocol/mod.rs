@@ -4,6 +4,8 @@
 mod copies;
 // What something else has changed: one damaged key costs nobody but itself.
 mod damaged;
+// Work that is done elsewhere, a sentence each.
+mod elsewhere;
 // Sessions, charges, graces: a sentence each.
 mod fences;
 // Headers, types and the law that holds for all scripts.

@@ -65,6 +65,16 @@ impl State {
         self.field(id, name).map(|text| text.parse().unwrap())
     }
 
+    /// Where else it is worked on.
+    pub(crate) fn handle(&self, id: &str) -> Option<String> {
+        self.dump.string(&format!("{}external:{id}", self.base))
+    }
+
+    pub(crate) fn is_unwanted(&self, id: &str, handle: &str) -> bool {
+        let end = format!(" {id} {handle}");
+        self.zset("unwanted").keys().any(|entry| entry.ends_with(&end))
+    }
+
     /// I1, I9 and the agreement of the indices.
     pub(crate) fn check(&self) {
         self.each_task_stands_in_its_one_place();
@@ -107,7 +117,9 @@ impl State {
         let ended = self.sum("reset:")
             + self.stat("abandoned_dead")
             + self.stat("abandoned_expired")
-            + self.stat("adopted");
+            + self.stat("adopted")
+            + self.stat("collected")
+            + self.stat("abandoned_failed");
         assert_eq!(self.sum("abandoned:"), ended, "I9: {:?}", self.stats);
         assert_eq!(self.sum("skipped:") + self.sum("mended:"), 0, "something was mended: {:?}", self.stats);
     }
@@ -163,7 +175,12 @@ impl State {
     }
 
     fn nothing_stands_without_a_record(&self) {
-        for kind in ["payload", "checkpoint", "error"] {
+        for id in self.dump.after(&format!("{}external:", self.base)) {
+            assert!(!self.zset("dead").contains_key(id), "nobody will ask about the handle of {id}");
+            let handle = self.handle(id).unwrap_or_default();
+            assert!(!self.is_unwanted(id, &handle), "{handle} of {id} is wanted, and isn't");
+        }
+        for kind in ["payload", "checkpoint", "error", "external"] {
             for id in self.dump.after(&format!("{}{kind}:", self.base)) {
                 assert!(self.records.contains_key(id), "the {kind} of {id} outlives it");
             }
@@ -212,7 +229,7 @@ impl State {
         assert_eq!(self.records.keys().cloned().collect::<BTreeSet<_>>(), dead, "not all is done or dead");
         let out = self.stat("completed") + self.stat("discarded") + i64::try_from(dead.len()).unwrap();
         assert_eq!(self.stat("enqueued"), out);
-        let stays = ["control", "policy", "stats", "events", "dead"];
+        let stays = ["control", "policy", "stats", "events", "dead", "unwanted"];
         let families = ["task:", "payload:", "checkpoint:", "error:", "done:", "agent:", "nonce:", "runs:"];
         for name in self.dump.after(&self.base) {
             let known = stays.contains(&name) || families.iter().any(|family| name.starts_with(family));

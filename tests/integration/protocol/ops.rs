@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use backstop::core::external::Hook;
 use backstop::core::policy::{AgeLimit, LateResults, LimitAction, QueuePolicy};
 use proptest::prelude::*;
 
@@ -49,6 +50,22 @@ pub(crate) enum Op {
     },
     Leave {
         session: usize,
+    },
+    /// An agent records where else a task of its is worked on.
+    External {
+        pair: usize,
+        handle: u8,
+    },
+    /// The sweeper carries out what a hook said of a task of a page.
+    Settle {
+        page: usize,
+        entry: usize,
+        nth: usize,
+        word: u8,
+    },
+    /// What nobody waits for has ended.
+    Dismiss {
+        nth: usize,
     },
     Observe,
     Sweep {
@@ -129,6 +146,10 @@ fn op(kills: bool) -> impl Strategy<Value = Op> {
         4 => (n.clone(), n.clone(), prop::bool::weighted(0.8))
             .prop_map(|(session, pair, answered)| Op::Adopt { session, pair, answered }),
         1 => n.clone().prop_map(|session| Op::Leave { session }),
+        5 => (n.clone(), 0..3u8).prop_map(|(pair, handle)| Op::External { pair, handle }),
+        6 => (n.clone(), n.clone(), n.clone(), 0..3u8)
+            .prop_map(|(page, entry, nth, word)| Op::Settle { page, entry, nth, word }),
+        1 => n.clone().prop_map(|nth| Op::Dismiss { nth }),
         8 => Just(Op::Observe),
         8 => (n.clone(), n.clone(), b).prop_map(|(page, entry, twice)| Op::Sweep { page, entry, twice }),
         2 => (n.clone(), n.clone()).prop_map(|(page, entry)| Op::Declare { page, entry }),
@@ -163,6 +184,10 @@ pub(crate) fn policy(variant: u8) -> QueuePolicy {
     policy.task.revoke_grace = Duration::from_secs(10);
     policy.task.max_abandonments = if bit(4) { 1 } else { 3 };
     policy.task.max_failures = if bit(5) { 0 } else { 2 };
+    if bit(2) {
+        policy.task.external.cancel = Some(Hook::Command(vec!["cancel".into()]));
+        policy.task.external.lost_after = Duration::from_secs(70);
+    }
     if bit(6) {
         policy.task.late_results = LateResults::Refuse;
     }

@@ -41,7 +41,7 @@ for _, key in ipairs(call('KEYS', '*running:*')) do shift(key) end
 for _, key in ipairs(call('KEYS', '*task:*')) do
   for _, field in ipairs({ 'limit', 'alive_until', 'deadline', 'taken_at', 'revoked_at' }) do
     local at = call('HGET', key, field)
-    if at then call('HSET', key, field, string.format('%.0f', tonumber(at) - by)) end
+    if at and string.find(at, '^%-?%d+$') and #at < 17 then call('HSET', key, field, string.format('%.0f', at - by)) end
   end
 end
 for _, key in ipairs(call('KEYS', '*done:*')) do
@@ -248,6 +248,7 @@ pub(crate) fn look(failover_grace: Duration) -> Observe {
         failover_grace,
         most: 100,
         cursor: Cursor::default(),
+        handles: false,
     }
 }
 

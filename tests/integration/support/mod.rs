@@ -17,6 +17,19 @@ pub fn backstop() -> PathBuf {
     PathBuf::from(env!("CARGO_BIN_EXE_backstop"))
 }
 
+/// Settings of a daemon with clocks that are short enough to wait for.
+pub const BRISK: &str = r#"
+[sweep]
+every = "100ms"
+[guards]
+failover_grace = "300ms"
+[defaults.session]
+heartbeat_interval = "100ms"
+heartbeat_timeout = "600ms"
+lost_after = "300ms"
+startup_grace = "1s"
+"#;
+
 /// A Redis of the test's own. The engine is `$BACKSTOP_REDIS_SERVER`, or the first that is installed.
 pub struct Server {
     pub inner: PrivateServer,

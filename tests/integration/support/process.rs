@@ -15,6 +15,11 @@ impl Process {
         kill_process(Pid::from_raw(self.0.id().cast_signed()).unwrap(), signal).unwrap();
     }
 
+    /// Whether it has made up its mind what to do about this signal.
+    pub fn catches(&self, signal: Signal) -> bool {
+        catches(self.0.id(), signal)
+    }
+
     /// `kill -9`.
     pub fn kill(&mut self) {
         self.0.kill().unwrap();
@@ -38,6 +43,13 @@ impl Process {
         self.0.stderr.take().unwrap().read_to_string(&mut text).unwrap();
         text
     }
+}
+
+/// Whether the process has made up its mind what to do about this signal.
+pub fn catches(pid: u32, signal: Signal) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap_or("0").trim();
+    u64::from_str_radix(caught, 16).is_ok_and(|caught| caught >> (signal.as_raw() - 1) & 1 == 1)
 }
 
 impl Drop for Process {

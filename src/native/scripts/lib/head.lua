@@ -2,7 +2,7 @@
 local call = redis.call
 local control, pending, delayed, expiring = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local agents, due, dead, policy = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
-local stats, events, lease = KEYS[9], KEYS[10], KEYS[11]
+local stats, events, lease, unwanted = KEYS[9], KEYS[10], KEYS[11], KEYS[12]
 -- 'backstop:{Q}:', so that every key made from it lies in the queue's slot.
 local base = string.sub(control, 1, -8)
 
@@ -43,6 +43,19 @@ local function fields(key, ...)
   r = {}
   for i = 1, select('#', ...) do r[i] = false end
   return r
+end
+
+-- A number of a record. One that somebody edited and that is none counts as absent: it must not stop a script midway.
+local function number(text)
+  if type(text) == 'number' then return text end
+  -- As scripts write them. What Lua takes for a number and Redis doesn't (' 5') must not reach a sorted set.
+  if text and string.find(text, '^%-?%d+$') and #text < 17 then return tonumber(text) end
+end
+
+-- Whether a time of a record has passed.
+local function passed(at, now)
+  at = number(at)
+  return at and at <= now
 end
 
 -- Counts are gathered and written once a call. HLEN here raises WRONGTYPE before anything was written.

@@ -1,19 +1,24 @@
 //! What each answer must be, told by what stood in the queue when the command arrived.
 
 use backstop::core::id::Session;
+use backstop::core::words::Action;
 use backstop::native::scripts::adopt::Adopted;
 use backstop::native::scripts::apply::{Apply, ApplyAnswer};
 use backstop::native::scripts::cancel::Cancelled;
 use backstop::native::scripts::complete::{Complete, Completed};
+use backstop::native::scripts::dismiss::{Dismiss, Dismissed, How};
 use backstop::native::scripts::enqueue::{Enqueue, Enqueued};
+use backstop::native::scripts::external::{External, Recorded};
 use backstop::native::scripts::fail::Failed;
 use backstop::native::scripts::forget::Forgotten;
 use backstop::native::scripts::leave::LeaveAnswer;
 use backstop::native::scripts::register::{Register, RegisterAnswer, Wanted};
 use backstop::native::scripts::release::Released;
+use backstop::native::scripts::settle::{Settle, Settled};
 use backstop::native::scripts::take::{TakeAnswer, Taken};
 
 use super::{Machine, Sent};
+use crate::protocol::model::State;
 use crate::protocol::scene::Pair;
 
 impl Machine<'_> {
@@ -90,6 +95,9 @@ impl Machine<'_> {
             Sent::Apply(command, at) => {
                 self.apply(command, at).await;
             }
+            Sent::Settle(command, at) => self.settle_it(command, at).await,
+            Sent::External(command) => self.record(&command).await,
+            Sent::Dismiss(command) => self.dismiss(&command).await,
             Sent::Declare(mut command, at) => {
                 command.seen_beat_ms -= self.elapsed - at;
                 self.scene.run(&command).await;
@@ -196,6 +204,7 @@ impl Machine<'_> {
         assert!(answer != Completed::Withdrawn || (ours && !runs && !failed), "{id} {token}");
         assert_eq!(answer == Completed::Already, stub, "{answer:?} {id} {token}");
         if matches!(answer, Completed::Completed | Completed::Withdrawn) {
+            self.over.extend(self.state.handle(id).map(|handle| (id.clone(), handle)));
             let life = (id.clone(), token.split('-').nth(1).unwrap().to_owned());
             let earlier = self.completed.insert(life, token.clone());
             assert_eq!(earlier, None, "I2: {id} was completed before {token} did it");
@@ -216,6 +225,76 @@ impl Machine<'_> {
             }
         }
         answer
+    }
+
+    async fn record(&mut self, command: &External) {
+        let pair = (command.id.clone(), command.token.clone());
+        let answer = self.scene.run(command).await;
+        assert!(answer != Recorded::Recorded || self.holder(&pair).is_some(), "{answer:?} {pair:?}");
+        assert_eq!(answer == Recorded::Gone, !self.state.records.contains_key(&command.id), "{pair:?}");
+        let handle = (command.id.clone(), command.handle.clone());
+        // Of a late copy, what was over stays over.
+        let known = self.handles.contains(&handle) && self.over.contains(&handle);
+        let later = State::of(self.scene.dump().await, &self.scene.key(""));
+        if !known || later.handle(&command.id).as_ref() == Some(&command.handle) {
+            self.over.remove(&handle);
+        }
+        // Who completed the task knew that its work was over.
+        let done = format!("completed:{}", command.token);
+        if self.state.stub(&command.id).is_some_and(|stub| stub.split(' ').next() == Some(&done)) {
+            self.over.insert(handle.clone());
+        }
+        self.handles.insert(handle);
+    }
+
+    async fn dismiss(&mut self, command: &Dismiss) {
+        let entry = command.entries[0].splitn(3, ' ').map(str::to_owned).collect::<Vec<_>>();
+        let (id, there) = (entry[1].clone(), self.state.zset("unwanted").contains_key(&command.entries[0]));
+        let (waits, token) = (self.state.field(&id, "ending").is_some(), self.state.field(&id, "token"));
+        let token = token.map(str::to_owned);
+        let answer = self.scene.run(command).await[0];
+        assert_eq!(answer == Dismissed::Gone, !there, "{command:?}");
+        if answer == Dismissed::Dismissed {
+            self.over.insert((id.clone(), entry[2].clone()));
+        }
+        let later = State::of(self.scene.dump().await, &self.scene.key(""));
+        if there && self.state.records.contains_key(&id) && !later.records.contains_key(&id) {
+            assert!(waits && command.how == How::Succeeded, "{command:?} took a task along");
+            let token = token.unwrap();
+            let life = (id.clone(), token.split('-').nth(1).unwrap().to_owned());
+            let earlier = self.completed.insert(life, token);
+            assert_eq!(earlier, None, "I2: {id} was completed before its work elsewhere was");
+        }
+    }
+
+    async fn settle_it(&mut self, mut command: Settle, at: i64) {
+        command.seen_beat_ms = command.seen_beat_ms.map(|seen| seen - (self.elapsed - at));
+        let pair = (command.id.clone(), command.token.clone());
+        let beat = self.state.zset("agents").get(&command.session).copied();
+        #[allow(clippy::cast_precision_loss, reason = "a time in ms")]
+        let seen = command.seen_beat_ms.map(|seen| seen as f64);
+        let alive = seen.is_some_and(|seen| beat.is_none_or(|beat| beat > seen));
+        let held = self.holder(&pair) == Some(command.session.as_str());
+        let same = self.state.handle(&command.id).as_ref() == Some(&command.handle);
+        let answer = self.scene.run(&command).await;
+        if matches!(answer, Settled::Held | Settled::Skipped) {
+            return;
+        }
+        assert!(held && same && !alive, "I3: {command:?} was settled");
+        assert!(
+            self.state.field(&command.id, "cancelled").is_none(),
+            "{command:?}: a person wanted otherwise"
+        );
+        self.over.insert((command.id.clone(), command.handle));
+        if command.action == Action::Collect {
+            let life = (command.id.clone(), command.token.split('-').nth(1).unwrap().to_owned());
+            let earlier = self.completed.insert(life, command.token);
+            assert_eq!(
+                earlier, None,
+                "I2: {} was completed before its work elsewhere was collected",
+                command.id
+            );
+        }
     }
 
     /// I7: the same page again, at once.

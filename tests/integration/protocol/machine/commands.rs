@@ -9,9 +9,11 @@ use backstop::native::scripts::cancel::Cancel;
 use backstop::native::scripts::complete::Complete;
 use backstop::native::scripts::declare::Declare;
 use backstop::native::scripts::discard::Discard;
+use backstop::native::scripts::dismiss::{Dismiss, How};
 use backstop::native::scripts::enqueue::Enqueue;
 use backstop::native::scripts::expire::Expire;
 use backstop::native::scripts::extend::Extend;
+use backstop::native::scripts::external::External;
 use backstop::native::scripts::fail::Fail;
 use backstop::native::scripts::forget::Forget;
 use backstop::native::scripts::leave::Leave;
@@ -61,6 +63,20 @@ impl Machine<'_> {
                 let session =
                     if session % 4 == 0 { recent(&self.sessions, *session)? } else { heir?.clone() };
                 Sent::Adopt(Adopt { session, nonce: self.scene.nonce(), pairs: vec![pair] }, *answered)
+            }
+            Op::External { pair, handle } => {
+                let (id, token) = recent(&self.pairs, *pair)?.1;
+                let task_type = self.state.field(&id, "type").unwrap_or("k0").to_owned();
+                let number = self.pairs.len() as u64 + self.sent.len() as u64 + 1;
+                let handle = format!("job \"{handle}\"\n");
+                Sent::External(External { id, token, task_type, handle, number })
+            }
+            Op::Settle { page, entry, nth, word } => self.settle(*page, *entry, *nth, *word)?,
+            Op::Dismiss { nth } => {
+                let entries = self.state.zset("unwanted").into_keys().collect::<Vec<_>>();
+                let entries = vec![pick(&entries, nth / 4)?];
+                let how = [How::Ended, How::Succeeded, How::Failed, How::Cannot][nth % 4];
+                Sent::Dismiss(Dismiss { by: "me".into(), how, jitter: 0, entries })
             }
             Op::Leave { session } => Sent::Leave(Leave { session: recent(&self.sessions, *session)? }),
             Op::Declare { page, entry } => {

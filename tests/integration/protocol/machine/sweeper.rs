@@ -8,6 +8,7 @@ use backstop::core::words::{Action, Cause};
 
 use backstop::core::policy::LimitAction;
 use backstop::native::scripts::apply::Apply;
+use backstop::native::scripts::settle::Settle;
 
 use super::{Machine, Sent, pick, recent};
 use crate::protocol::scene::Pair;
@@ -45,6 +46,33 @@ impl Machine<'_> {
             pairs,
         };
         kinds.into_iter().map(|kind| Sent::Apply(apply(kind), at)).collect()
+    }
+
+    /// What an honest sweeper makes of a hook's word about one task with a handle.
+    pub(super) fn settle(&self, page: usize, entry: usize, nth: usize, word: u8) -> Option<Sent> {
+        let (page, at) = recent(&self.pages, page)?;
+        let facts = &page.facts;
+        let seen = pick(&facts.silent, entry)?;
+        let with_handle: Vec<_> = seen.tasks.iter().filter(|task| task.external.is_some()).collect();
+        let task = pick(&with_handle, nth)?;
+        let action = match (word, self.end(task, facts.now_ms)) {
+            (0, Action::Reset | Action::DeadLetter) => Action::Collect,
+            (1, Action::Reset | Action::DeadLetter) => Action::Fail,
+            (_, action @ (Action::Reset | Action::DeadLetter)) => action,
+            _ => return None,
+        };
+        let settle = Settle {
+            session: seen.session.clone(),
+            seen_beat_ms: Some(seen.beat_ms?),
+            cause: Cause::AgentLost,
+            id: task.id.clone(),
+            token: task.token.clone(),
+            handle: task.external.clone()?,
+            action,
+            delay: Duration::ZERO,
+            jitter: 0,
+        };
+        Some(Sent::Settle(settle, at))
     }
 
     fn end(&self, task: &TaskFacts, now: i64) -> Action {
