@@ -80,13 +80,18 @@ impl Scene {
         self.start(command.arg("--db").arg(self.path("jobs.db")))
     }
 
-    /// The sweeper; what it says is in the file `log`.
     fn sweeper(&self) -> Process {
+        self.start(&mut self.sweeper_command())
+    }
+
+    /// The sweeper; what it says is in the file `log`.
+    fn sweeper_command(&self) -> Command {
         let config = self.path("backstop.toml");
         let listen = self.metrics.to_string();
         let log = std::fs::OpenOptions::new().create(true).append(true).open(self.path("log")).unwrap();
         let mut command = self.backstop(&["run", "--config", config.to_str().unwrap(), "--listen", &listen]);
-        self.start(command.stderr(log))
+        command.stderr(log);
+        command
     }
 
     fn agent(&self, name: &str) -> Process {

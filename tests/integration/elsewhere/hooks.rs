@@ -217,3 +217,57 @@ async fn a_hook_that_hangs_holds_only_its_own_tasks_and_not_for_ever() {
     assert_eq!(number(&store, &["EXISTS", &external]).await, 1, "the next attempt may know more");
     assert!(scene.log().contains("it took longer than 1s"), "{}", scene.log());
 }
+
+/// Answers each request over TLS, with the certificate and key in the files `cert` and `key` here: its work succeeded.
+const SECURE: &str = r#"
+import http.server, ssl, sys
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("content-length", "9")
+        self.end_headers()
+        self.wfile.write(b"succeeded")
+server = http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler)
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain("cert", "key")
+server.socket = context.wrap_socket(server.socket, server_side=True)
+server.serve_forever()
+"#;
+
+/// A hook behind TLS counts if the machine trusts its certificate, and tells nothing if it doesn't.
+#[tokio::test]
+async fn a_hook_behind_tls_is_asked_where_its_certificate_is_trusted_and_nowhere_else() {
+    let port = crate::daemon::free_address().port();
+    let settings = format!(
+        "[queues.compute.task.external]\nprobe = {{ url = \"https://localhost:{port}/{{handle}}\" }}\n"
+    );
+    let scene = Scene::new(&settings).await;
+    let mut openssl = std::process::Command::new("openssl");
+    openssl.args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]);
+    openssl.args([
+        "-addext",
+        "subjectAltName=DNS:localhost",
+        "-addext",
+        "basicConstraints=critical,CA:FALSE",
+    ]);
+    openssl.args(["-keyout", "key", "-out", "cert"]).current_dir(scene.folder.path());
+    assert!(openssl.output().unwrap().status.success());
+    let mut server = std::process::Command::new("python3");
+    server.args(["-c", SECURE, &port.to_string()]).current_dir(scene.folder.path());
+    let _server = scene.start(server.stderr(std::process::Stdio::null()));
+    let mut stranger = scene.sweeper();
+    let args = ["enqueue", "--queue", "compute", "--id", "t", "--", "x"];
+    assert!(scene.backstop(&args).status().unwrap().success());
+    let script = "echo external job >&3; read -r answer <&3; sleep 600";
+    let args = ["work", "--queue", "compute", "--as", "w", "--", "sh", "-c", script];
+    let mut agent = scene.start(&mut scene.backstop(&args));
+    scene.handle_is_recorded().await;
+    agent.kill();
+    eventually("it is told why nothing was told", || async { scene.log().contains("no TLS with localhost") })
+        .await;
+    assert_eq!(scene.total("collected").await, 0);
+    stranger.kill();
+    let cert = scene.path("cert");
+    let _trusting = scene.start(scene.sweeper_command().env("SSL_CERT_FILE", cert));
+    scene.counts("collected", 1).await;
+}
