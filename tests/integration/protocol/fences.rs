@@ -16,11 +16,13 @@ use backstop::native::scripts::expire::{Expire, ExpireAnswer};
 use backstop::native::scripts::extend::{Extend, Extended};
 use backstop::native::scripts::fail::Failed;
 use backstop::native::scripts::forget::{Forget, Forgotten};
+use backstop::native::scripts::leave::{Leave, LeaveAnswer};
 use backstop::native::scripts::note::Note;
 use backstop::native::scripts::register::{Register, RegisterAnswer, Wanted};
 use backstop::native::scripts::release::Released;
 use backstop::native::scripts::reset::{Reset, ResetByHand};
 use backstop::native::scripts::switch::Switch;
+use backstop::native::scripts::take::TakeAnswer;
 
 use super::scene::{LOST, Pair, Scene, by_silence, look, page, registered, task};
 use backstop::private_server::Fsync;
@@ -135,6 +137,44 @@ async fn a_pool_gives_out_what_is_free_or_lost_and_never_what_is_only_silent() {
     assert_eq!(scene.run(&declare).await, Declared::Lost);
     let (session, _) = registered(from_pool(&mut scene).await);
     assert_eq!(session.identity(), sessions[1].identity());
+}
+
+/// Tokens, sessions and incarnations that nobody gave out: each is answered by a word, and nothing moves.
+#[tokio::test]
+async fn what_a_stranger_shows_is_answered_and_moves_nothing() {
+    let mut scene = Scene::new().await;
+    let (session, held) = scene.running().await;
+    let before = scene.dump().await;
+    let long = "x".repeat(5000);
+    for token in ["", "x", "1-1-", "9-9-ffffffffffffffff", "1-1-ffffffffffffffff\n'", "-1--1-0", &long] {
+        let pair = (held.0.clone(), token.to_owned());
+        assert_eq!(scene.complete(&pair).await, Completed::Gone, "{token:?}");
+        assert_eq!(scene.fail(&pair).await, Failed::Late, "{token:?}");
+        assert_eq!(scene.release(&session, &pair).await, Released::Late, "{token:?}");
+        let adopt = Adopt { session: session.clone(), nonce: scene.nonce(), pairs: vec![pair] };
+        assert_eq!(scene.run(&adopt).await, [Adopted::NotYours], "{token:?}");
+        assert_eq!(scene.dump().await, before, "{token:?}");
+    }
+    for (name, word) in [
+        ("zz.9-00000000", BeatWord::Lost),
+        ("a.99-00000000", BeatWord::Superseded),
+        ("a.1-ffffffff", BeatWord::Superseded),
+    ] {
+        let stranger = Session::new(name).unwrap();
+        assert_eq!(
+            scene.beat(&stranger, 1, std::slice::from_ref(&held), Mark::None).await.word,
+            word,
+            "{name}"
+        );
+        let take = scene.taking(&stranger);
+        let expected = if word == BeatWord::Lost { TakeAnswer::Lost } else { TakeAnswer::Superseded };
+        assert_eq!(scene.run(&take).await, expected, "{name}");
+        let adopt = Adopt { session: stranger.clone(), nonce: scene.nonce(), pairs: vec![held.clone()] };
+        assert_eq!(scene.run(&adopt).await, [Adopted::Lost], "{name}");
+        assert_eq!(scene.run(&Leave { session: stranger }).await, LeaveAnswer::Left, "{name}");
+        assert_eq!(scene.dump().await, before, "{name}");
+    }
+    assert_eq!(scene.complete(&held).await, Completed::Completed);
 }
 
 #[tokio::test]
