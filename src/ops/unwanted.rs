@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::native::Queue;
-use crate::native::scripts::dismiss::{Dismiss, Dismissed, How};
+use crate::native::scripts::dismiss::{Dismiss, Dismissed, How, read_entry};
 use crate::store::StoreError;
 
 /// Entries that are read in one go.
@@ -33,9 +33,7 @@ pub async fn list(queue: &Queue, after: usize, most: usize) -> Result<Vec<Unwant
     let now = queue.store().server_time().await?;
     let entries = queue.store().range(&queue.keys().named("unwanted"), after, most).await?;
     let read = |(entry, since): (String, i64)| {
-        let mut parts = entry.splitn(3, ' ').map(str::to_owned);
-        let mut next = || parts.next().unwrap_or_default();
-        let (task_type, id, handle) = (next(), next(), next());
+        let [task_type, id, handle] = read_entry(&entry).unwrap_or_default().map(str::to_owned);
         Unwanted { id, task_type, handle, unwanted_ms: (now - since).max(0), entry }
     };
     Ok(entries.into_iter().map(read).collect())

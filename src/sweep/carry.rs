@@ -18,7 +18,7 @@ use crate::native::scripts::reconcile::{Reconcile, Reconciled};
 use crate::store::StoreError;
 
 /// From this many returned tasks on, the others of a pass are spread, so that they don't all start in one moment.
-pub(super) const SPREAD_FROM: u64 = 100;
+const SPREAD_FROM: u64 = 100;
 const SPREAD_OVER: Duration = Duration::from_secs(5);
 /// In how many steps, a call each.
 const SPREAD_STEPS: u64 = 20;

@@ -2,15 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use super::carry::SPREAD_FROM;
 use super::pass::{PAGE, Pass, Progress, QueueState};
 use crate::core::external::{External, Step, Told, step};
 use crate::core::guard::Moves;
 use crate::core::plan::{Batch, Elsewhere, SessionPlan};
 use crate::core::policy::Mode;
-use crate::core::words::{Action, Cause, Guard, HookKind, HookWord, Skip};
+use crate::core::words::{Action, Guard, HookKind, HookWord, Skip};
 use crate::hooks::Question;
-use crate::native::scripts::dismiss::{Dismiss, Dismissed, How};
+use crate::native::scripts::dismiss::{Dismiss, Dismissed, How, read_entry};
 use crate::native::scripts::settle::{Settle, Settled};
 use crate::store::StoreError;
 
@@ -91,7 +90,7 @@ impl Pass<'_> {
             handle: task.handle.clone(),
             action,
             delay: task.reset_delay,
-            jitter: getrandom::u32().unwrap_or(500) % 1001,
+            jitter: jitter(),
         };
         let queue = state.queue.name();
         match state.queue.run(&settle).await? {
@@ -104,10 +103,8 @@ impl Pass<'_> {
             Settled::Done | Settled::Dead => {
                 *progress.summary.done.entry((task.cause, action)).or_default() += 1;
                 self.observer.done(queue, task.cause, action, 1);
-                progress.returned += u64::from(progress.returned < SPREAD_FROM);
-                if task.cause == Cause::AgentLost {
-                    self.observer.found(queue, one.late_by, one.silence, 1);
-                }
+                progress.returned += 1;
+                self.observer.found(queue, one.late_by, one.silence, 1);
                 tracing::info!(
                     %queue, session = %one.session, task = task.id, cause = task.cause.as_str(),
                     action = action.as_str(), external = task.handle, "a hook told how work elsewhere stands"
@@ -149,9 +146,8 @@ impl Pass<'_> {
         }
         for (how, entries) in told {
             for some in entries.chunks(PAGE) {
-                let jitter = getrandom::u32().unwrap_or(500) % 1001;
-                let dismiss =
-                    Dismiss { by: self.settings.owner.clone(), how, jitter, entries: some.to_vec() };
+                let by = self.settings.owner.clone();
+                let dismiss = Dismiss { by, how, jitter: jitter(), entries: some.to_vec() };
                 let answers = state.queue.run(&dismiss).await?;
                 let gone = answers.iter().filter(|answer| **answer == Dismissed::Dismissed).count();
                 // They are out of the list, before those that follow.
@@ -163,10 +159,7 @@ impl Pass<'_> {
 
     /// What became of work elsewhere, as far as it is known now.
     fn look_at_unwanted(&self, state: &mut QueueState, entry: &str) -> Option<How> {
-        let mut parts = entry.splitn(3, ' ');
-        let (Some(task_type), Some(id), Some(handle)) = (parts.next(), parts.next(), parts.next()) else {
-            return Some(How::Unasked);
-        };
+        let Some([task_type, id, handle]) = read_entry(entry) else { return Some(How::Unasked) };
         let external: &External = &self.policy.of(task_type).external;
         let cannot = state.uncancellable.contains(entry);
         let Some(kind) = external.asks_unwanted(cannot) else { return Some(How::Unasked) };
@@ -192,4 +185,9 @@ impl Pass<'_> {
             HookWord::Cannot => Some(How::Cannot),
         }
     }
+}
+
+/// How much of its backoff a task waits that failed, from half (0) to all of it (1000).
+fn jitter() -> u32 {
+    getrandom::u32().unwrap_or(500) % 1001
 }

@@ -12,7 +12,8 @@
 --! include head policy move charge
 local who, how, jitter = ARGV[2], ARGV[3], tonumber(ARGV[4])
 local now = server_time()
-local keep = math.max(setting('keep_done'), 86400000)
+-- Whether the handle is forgotten though nobody knows that its work is over.
+local blindly = how == 'unasked' or how == 'by_hand'
 for _, index in ipairs({ pending, delayed, expiring, dead, unwanted }) do call('ZCARD', index) end
 
 local function hand_out(id, handle)
@@ -24,10 +25,8 @@ local function hand_out(id, handle)
   call('ZREM', delayed, id)
   if how == 'succeeded' and not t.cancelled and limits_of(t.type).accept_late then
     -- As a late result of the run that hung: its replacement has not begun.
-    local seen = call('HGET', task_key(id), 'late')
-    call('ZREM', expiring, id)
-    finish(id, 'completed:' .. t.token .. (seen and ' late:' .. seen or ''), keep)
-    for _, what in ipairs({ 'withdrawn', 'completed', 'recovered' }) do count(what) end
+    collect(id, t.token)
+    count('withdrawn')
     event(now, 'what', 'withdrawn', 'task', id, 'token', t.token, 'was', string.sub(t.session, 2), 'external', handle)
   elseif how == 'failed' and not t.cancelled then
     fail(id, t, 'its work elsewhere failed: ' .. handle, jitter, now)
@@ -46,11 +45,9 @@ for i = 5, #ARGV do
     answer = 'kept'
     if how ~= 'cannot' then
       call('ZREM', unwanted, entry)
-      count('external_' .. ((how == 'unasked' or how == 'by_hand') and how or 'ended'))
+      count('external_' .. (blindly and how or 'ended'))
       answer = 'dismissed'
-      if how == 'unasked' or how == 'by_hand' then
-        event(now, 'what', 'dismissed', 'how', how, 'by', who, 'entry', entry)
-      end
+      if blindly then event(now, 'what', 'dismissed', 'how', how, 'by', who, 'entry', entry) end
     end
   end
   answers[#answers + 1] = answer

@@ -46,6 +46,13 @@ impl How {
     }
 }
 
+/// What an entry of `unwanted` names: the task's type, the task, the handle. `None`: somebody else wrote it.
+#[must_use]
+pub fn read_entry(entry: &str) -> Option<[&str; 3]> {
+    let mut parts = entry.splitn(3, ' ');
+    Some([parts.next()?, parts.next()?, parts.next()?])
+}
+
 words!(
     /// What became of an entry.
     Dismissed {

@@ -37,7 +37,7 @@ if held and newer then
     call('SET', key, handle)
   end
   -- Wanted again, should an earlier attempt have had it.
-  if try('ZREM', unwanted, t[3] .. ' ' .. id .. ' ' .. handle) == 1 then count('external_wanted') end
+  if try('ZREM', unwanted, unwanted_entry(t[3], id, handle)) == 1 then count('external_wanted') end
 elseif known ~= handle then
   -- A copy of what this very token recorded before it completed the task is no news.
   local stub = not t[3] and try('GET', base .. 'done:' .. id)

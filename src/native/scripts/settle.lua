@@ -27,11 +27,9 @@ if try('GET', key) ~= handle then return 'skipped' end
 call('DEL', key)
 local answer = 'done'
 if action == 'collect' then
-  call('ZREM', expiring, id)
-  local seen = call('HGET', task_key(id), 'late')
-  finish(id, 'completed:' .. token .. (seen and ' late:' .. seen or ''), math.max(setting('keep_done'), 86400000))
+  collect(id, token)
   count('abandoned:' .. cause)
-  for _, what in ipairs({ 'collected', 'completed', 'recovered' }) do count(what) end
+  count('collected')
 elseif action == 'fail' then
   count('abandoned:' .. cause)
   count('abandoned_failed')

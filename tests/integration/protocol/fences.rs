@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use backstop::core::id::{Identity, Session};
+use backstop::core::id::Session;
 use backstop::core::policy::{LateResults, QueuePolicy};
 use backstop::core::words::{Action, Guard};
 use backstop::native::scripts::adopt::{Adopt, Adopted};
@@ -18,13 +18,12 @@ use backstop::native::scripts::fail::Failed;
 use backstop::native::scripts::forget::{Forget, Forgotten};
 use backstop::native::scripts::leave::{Leave, LeaveAnswer};
 use backstop::native::scripts::note::Note;
-use backstop::native::scripts::register::{Register, RegisterAnswer, Wanted};
 use backstop::native::scripts::release::Released;
 use backstop::native::scripts::reset::{Reset, ResetByHand};
 use backstop::native::scripts::switch::Switch;
 use backstop::native::scripts::take::TakeAnswer;
 
-use super::scene::{LOST, Pair, Scene, by_silence, look, page, registered, task};
+use super::scene::{LOST, Pair, Scene, by_silence, look, page, task};
 use backstop::private_server::Fsync;
 
 const GRACE: Duration = Duration::from_secs(60);
@@ -120,25 +119,6 @@ async fn two_sessions_are_told_apart_though_a_failover_gave_both_the_same_number
     assert_eq!(scene.beat(&first, 1, &[], Mark::None).await.word, BeatWord::Superseded);
 }
 
-#[tokio::test]
-async fn a_pool_gives_out_what_is_free_or_lost_and_never_what_is_only_silent() {
-    let mut scene = Scene::new().await;
-    let mut sessions = Vec::new();
-    for _ in 0..2 {
-        let RegisterAnswer::Registered { session, .. } = from_pool(&mut scene).await else { panic!("full") };
-        sessions.push(session);
-    }
-    assert_ne!(sessions[0].identity(), sessions[1].identity());
-    scene.elapse(2 * LOST).await;
-    assert_eq!(from_pool(&mut scene).await, RegisterAnswer::PoolFull);
-    let page = scene.observe().await;
-    let seen = page.facts.silent.iter().find(|seen| seen.session == sessions[1].as_str()).unwrap();
-    let declare = Declare { session: seen.session.clone(), seen_beat_ms: seen.beat_ms.unwrap() };
-    assert_eq!(scene.run(&declare).await, Declared::Lost);
-    let (session, _) = registered(from_pool(&mut scene).await);
-    assert_eq!(session.identity(), sessions[1].identity());
-}
-
 /// Tokens, sessions and incarnations that nobody gave out: each is answered by a word, and nothing moves.
 #[tokio::test]
 async fn what_a_stranger_shows_is_answered_and_moves_nothing() {
@@ -178,17 +158,6 @@ async fn what_a_stranger_shows_is_answered_and_moves_nothing() {
 }
 
 #[tokio::test]
-async fn a_pool_gives_out_a_name_that_is_drained_only_when_there_is_no_other() {
-    let mut scene = Scene::new().await;
-    scene
-        .plain(&["HSET", &scene.queue.keys().agent("p-0"), "session", "p-0.1-00000000", "draining", "wait"])
-        .await;
-    for name in ["p-1", "p-0"] {
-        assert_eq!(registered(from_pool(&mut scene).await).0.identity(), name);
-    }
-}
-
-#[tokio::test]
 async fn a_run_that_is_told_to_stop_leaves_its_checkpoint_all_the_same() {
     let mut scene = Scene::new().await;
     let (session, pair) = revoked(&mut scene).await;
@@ -198,16 +167,6 @@ async fn a_run_that_is_told_to_stop_leaves_its_checkpoint_all_the_same() {
     scene.release(&session, &pair).await;
     let other = scene.register("b").await;
     assert_eq!(scene.take(&other).await[0].checkpoint, b"half way");
-}
-
-fn pooled(scene: &mut Scene) -> Register {
-    let wanted = Wanted::Pool { prefix: Identity::new("p").unwrap(), size: 2 };
-    Register { wanted, ..scene.registration("p") }
-}
-
-async fn from_pool(scene: &mut Scene) -> RegisterAnswer {
-    let register = pooled(scene);
-    scene.run(&register).await
 }
 
 /// A task whose agent was told to stop by a limit.
@@ -365,23 +324,6 @@ async fn a_refused_completion_sent_again_counts_nothing_anew() {
     let before = scene.dump().await;
     assert_eq!(scene.complete(&pair).await, Completed::Late);
     assert_eq!(scene.dump().await, before);
-}
-
-#[tokio::test]
-async fn one_of_a_pool_that_was_lost_goes_on_under_any_identity_that_is_free() {
-    let mut scene = Scene::new().await;
-    let (first, _) = registered(from_pool(&mut scene).await);
-    let (second, _) = registered(from_pool(&mut scene).await);
-    scene.elapse(2 * LOST).await;
-    for seen in scene.observe().await.facts.silent {
-        let forget = Forget { session: seen.session, seen_beat_ms: seen.beat_ms.unwrap() };
-        assert_eq!(scene.run(&forget).await, Forgotten::Forgotten);
-    }
-    // Both wake up, in the other order: the first free identity is not the one that the second had.
-    for lost in [second, first] {
-        let again = Register { lost: Some(lost), ..pooled(&mut scene) };
-        registered(scene.run(&again).await);
-    }
 }
 
 #[tokio::test]

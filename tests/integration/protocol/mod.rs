@@ -14,6 +14,8 @@ mod headers;
 mod machine;
 mod model;
 mod ops;
+// Names out of a pool, a sentence each.
+mod pools;
 // Chosen interleavings, a sentence each.
 mod races;
 mod scene;

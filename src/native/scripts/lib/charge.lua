@@ -79,3 +79,13 @@ local function fail(id, t, text, jitter, now, final)
   requeue(id, t.seq, t.deadline, now + wait, 'failed', now)
   return 'retried', wait
 end
+
+-- Complete without its agent's word: its work elsewhere succeeded. Remembered for a day at least, as whatever was abandoned,
+-- with whose late result was counted.
+local function collect(id, token)
+  local late = call('HGET', task_key(id), 'late')
+  call('ZREM', expiring, id)
+  finish(id, 'completed:' .. token .. (late and ' late:' .. late or ''), math.max(setting('keep_done'), 86400000))
+  count('completed')
+  count('recovered')
+end

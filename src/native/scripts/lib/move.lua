@@ -18,12 +18,13 @@ end
 -- Work that a task had begun elsewhere, known by its handle, and that nobody waits for any more: remembered until it is
 -- known to have ended. What can't be remembered is counted: a key of the wrong type must not stop what is done to tasks.
 local MOST_UNWANTED = 10000
+local function unwanted_entry(kind, id, handle) return kind .. ' ' .. id .. ' ' .. handle end
 local function dismiss_later(kind, id, handle, now)
   if (try('ZCARD', unwanted) or MOST_UNWANTED) >= MOST_UNWANTED then
     count('external_dropped')
     return false
   end
-  if try('ZADD', unwanted, 'NX', now, kind .. ' ' .. id .. ' ' .. handle) == 1 then count('external_unwanted') end
+  if try('ZADD', unwanted, 'NX', now, unwanted_entry(kind, id, handle)) == 1 then count('external_unwanted') end
   return true
 end
 
